@@ -1,0 +1,105 @@
+package account
+
+import (
+	"fmt"
+
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/event"
+)
+
+// Apply folds one event of transaction tx. It panics on a fact that contradicts the state, since a log that decoded, whose chain holds and
+// whose events came from Decide cannot hold one; the caller that folds foreign bytes recovers and reports the log as corrupt.
+func (s *State) Apply(tx domain.Tx, e event.Event) {
+	s.Tx = tx
+	switch e := e.(type) {
+	case *event.MailboxCreated:
+		m := &Mailbox{ID: e.Mailbox, Name: e.Name, SpecialUse: e.SpecialUse, UIDValidity: e.UIDValidity, UIDNext: 1, Created: tx, ModSeq: tx}
+		s.Mailboxes[m.ID] = m
+		s.names[m.Name] = m.ID
+		s.NextMailbox = max(s.NextMailbox, m.ID+1)
+		s.LastUIDValidity = max(s.LastUIDValidity, m.UIDValidity)
+	case *event.MailboxRenamed:
+		m := s.mailbox(e.Mailbox)
+		if s.names[m.Name] == m.ID {
+			delete(s.names, m.Name)
+		}
+		m.Name = e.Name
+		s.names[m.Name] = m.ID
+	case *event.MailboxDeleted:
+		m := s.mailbox(e.Mailbox)
+		delete(s.names, m.Name)
+		delete(s.Mailboxes, m.ID)
+		s.Usage = s.Usage.Plus(e.Delta)
+	case *event.SpecialUseChanged:
+		s.mailbox(e.Mailbox).SpecialUse = e.SpecialUse
+	case *event.SubscriptionChanged:
+		if e.Subscribed {
+			s.Subscribed[e.Name] = true
+		} else {
+			delete(s.Subscribed, e.Name)
+		}
+	case *event.KeywordCreated:
+		if int(e.Number) != len(s.Keywords) {
+			panic(fmt.Sprintf("keyword %d follows %d others", e.Number, len(s.Keywords)))
+		}
+		s.Keywords = append(s.Keywords, e.Name)
+	case *event.LimitsChanged:
+		s.Limits = Limits{Bytes: e.Bytes, Messages: e.Messages}
+	case *event.MessageAdded:
+		m := s.mailbox(e.Mailbox)
+		m.Append(Message{e.UID, tx, e.Flags, e.Blob.Size, e.Internal, e.Saved, e.Email, e.Thread})
+		m.UIDNext = e.UID + 1
+		s.NextEmail = max(s.NextEmail, e.Email+1)
+		s.counted(m, tx, e.Delta())
+	case *event.MessagesCopied:
+		s.transfer(tx, e)
+	case *event.MessagesMoved:
+		s.transfer(tx, (*event.MessagesCopied)(e))
+		from := s.mailbox(e.From)
+		from.remove(e.UIDs)
+		s.counted(from, tx, e.Delta.Negate())
+	case *event.FlagsChanged:
+		m := s.mailbox(e.Mailbox)
+		m.each(e.UIDs, func(i int) {
+			m.Flags[i] = m.Flags[i]&^e.Remove | e.Add
+			m.Modified[i] = tx
+		})
+		s.counted(m, tx, e.Delta)
+	case *event.MessagesExpunged:
+		m := s.mailbox(e.Mailbox)
+		m.remove(e.UIDs)
+		s.counted(m, tx, e.Delta)
+	default:
+		panic(fmt.Sprintf("%s is not an account's event", event.Name(e)))
+	}
+}
+
+func (s *State) mailbox(id domain.MailboxID) *Mailbox {
+	m, ok := s.Mailboxes[id]
+	if !ok {
+		panic(fmt.Sprintf("mailbox %d does not exist", id))
+	}
+	return m
+}
+
+// counted books what a change did to a mailbox, and so to the account.
+func (s *State) counted(m *Mailbox, tx domain.Tx, d event.Delta) {
+	m.ModSeq = tx
+	m.Counts = m.Counts.Plus(d)
+	s.Usage = s.Usage.Plus(d)
+}
+
+// transfer copies rows; source and target may be the same mailbox (RFC 9051 section 6.4.7 does not forbid it).
+func (s *State) transfer(tx domain.Tx, e *event.MessagesCopied) {
+	from, to := s.mailbox(e.From), s.mailbox(e.To)
+	var rows []Message
+	from.each(e.UIDs, func(i int) { rows = append(rows, from.At(i)) })
+	uid := e.First
+	for _, r := range rows {
+		r.UID, r.Modified, r.Saved = uid, tx, e.Saved
+		to.Append(r)
+		uid++
+	}
+	to.UIDNext = uid
+	s.counted(to, tx, e.Delta)
+}

@@ -1,0 +1,409 @@
+package account
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/message"
+)
+
+// Command is a wish to change an account. Decide turns it into events, or into the error that the client gets.
+type Command interface {
+	decide(s *State) ([]event.Event, error)
+}
+
+// Decide is the only way from a wish to facts. It changes nothing; no events and no error mean that there is nothing to do.
+func Decide(s *State, c Command) ([]event.Event, error) { return c.decide(s) }
+
+// Open makes a new account's first mailboxes: INBOX and one for each usual special use (RFC 6154), all subscribed.
+type Open struct {
+	UIDValidity uint32 // Unix seconds will do
+	Limits      Limits
+}
+
+func (c Open) decide(s *State) ([]event.Event, error) {
+	if len(s.Mailboxes) > 0 {
+		return nil, domain.Errorf(domain.Exists, "the account is open already")
+	}
+	var events []event.Event
+	for i, m := range []struct{ name, use string }{{Inbox, ""}, {"Archive", `\Archive`}, {"Drafts", `\Drafts`}, {"Junk", `\Junk`}, {"Sent", `\Sent`}, {"Trash", `\Trash`}} {
+		events = append(events,
+			&event.MailboxCreated{Mailbox: domain.MailboxID(i + 1), Name: m.name, SpecialUse: m.use, UIDValidity: max(c.UIDValidity, 1) + uint32(i)},
+			&event.SubscriptionChanged{Name: m.name, Subscribed: true})
+	}
+	if c.Limits != (Limits{}) {
+		events = append(events, &event.LimitsChanged{Bytes: c.Limits.Bytes, Messages: c.Limits.Messages})
+	}
+	return events, nil
+}
+
+// CreateMailbox is CREATE (RFC 9051 section 6.3.4). Superior levels that do not exist stay names without a mailbox.
+type CreateMailbox struct {
+	Name        string
+	SpecialUse  string // RFC 6154 section 3
+	UIDValidity uint32 // a candidate, Unix seconds; raised if that was used before
+}
+
+func (c CreateMailbox) decide(s *State) ([]event.Event, error) {
+	name := CanonicalName(c.Name)
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	if _, exists := s.names[name]; exists {
+		return nil, domain.Errorf(domain.Exists, "mailbox %q exists already", name)
+	}
+	if len(s.Mailboxes) >= MaxMailboxes {
+		return nil, domain.Errorf(domain.TooLarge, "an account has at most %d mailboxes", MaxMailboxes)
+	}
+	use, err := specialUse(c.SpecialUse)
+	if err != nil {
+		return nil, err
+	}
+	if _, taken := s.BySpecialUse(use); taken {
+		return nil, domain.Errorf(domain.Exists, "another mailbox has the special use %s", use)
+	}
+	return []event.Event{&event.MailboxCreated{Mailbox: s.NextMailbox, Name: name, SpecialUse: use, UIDValidity: max(c.UIDValidity, s.LastUIDValidity+1)}}, nil
+}
+
+// SpecialUses are the attributes of RFC 6154 section 2 and RFC 8457 that a mailbox may be given; \All and \Flagged name virtual mailboxes,
+// which this server does not have.
+var SpecialUses = []string{`\Archive`, `\Drafts`, `\Junk`, `\Sent`, `\Trash`, `\Important`}
+
+func specialUse(use string) (string, error) {
+	if use == "" {
+		return "", nil
+	}
+	for _, known := range SpecialUses {
+		if strings.EqualFold(known, use) {
+			return known, nil
+		}
+	}
+	return "", domain.Errorf(domain.Invalid, "special use %s is not supported", use)
+}
+
+// DeleteMailbox is DELETE (RFC 9051 section 6.3.5). Inferior mailboxes stay.
+type DeleteMailbox struct{ Name string }
+
+func (c DeleteMailbox) decide(s *State) ([]event.Event, error) {
+	m, ok := s.Mailbox(c.Name)
+	if !ok {
+		return nil, noMailbox(c.Name)
+	}
+	if m.Name == Inbox {
+		return nil, domain.Errorf(domain.Invalid, "INBOX cannot be deleted")
+	}
+	return []event.Event{&event.MailboxDeleted{Mailbox: m.ID, Delta: m.Counts.Negate()}}, nil
+}
+
+func noMailbox(name string) error {
+	return domain.Errorf(domain.NotFound, "mailbox %q does not exist", CanonicalName(name))
+}
+
+// RenameMailbox is RENAME (RFC 9051 section 6.3.6). Inferior mailboxes go along; renaming INBOX moves its messages into a new mailbox and
+// leaves INBOX and its inferiors in place.
+type RenameMailbox struct {
+	From, To    string
+	Now         int64 // Unix seconds
+	UIDValidity uint32
+}
+
+func (c RenameMailbox) decide(s *State) ([]event.Event, error) {
+	from, to := CanonicalName(c.From), CanonicalName(c.To)
+	if err := CheckName(to); err != nil {
+		return nil, err
+	}
+	if _, taken := s.names[to]; taken {
+		return nil, domain.Errorf(domain.Exists, "mailbox %q exists already", to)
+	}
+	if from == Inbox {
+		events, err := CreateMailbox{Name: to, UIDValidity: c.UIDValidity}.decide(s)
+		if inbox := s.Mailboxes[s.names[Inbox]]; err == nil && inbox.Len() > 0 {
+			all := domain.UIDSet(nil)
+			for _, uid := range inbox.UID {
+				all = all.Add(uid)
+			}
+			events = append(events, &event.MessagesMoved{From: inbox.ID, To: s.NextMailbox, UIDs: all, First: 1, Saved: c.Now, Delta: inbox.Counts})
+		}
+		return events, err
+	}
+	if strings.HasPrefix(to, from+"/") {
+		return nil, domain.Errorf(domain.Invalid, "a mailbox cannot become inferior to itself")
+	}
+	var events []event.Event
+	for _, m := range s.Sorted() {
+		if m.Name != from && !strings.HasPrefix(m.Name, from+"/") {
+			continue
+		}
+		name := to + m.Name[len(from):]
+		if err := CheckName(name); err != nil {
+			return nil, err
+		}
+		if _, taken := s.names[name]; taken {
+			return nil, domain.Errorf(domain.Exists, "mailbox %q exists already", name)
+		}
+		events = append(events, &event.MailboxRenamed{Mailbox: m.ID, Name: name})
+	}
+	if events == nil { // a superior name without a mailbox may be renamed, but a name with nothing below it may not.
+		return nil, noMailbox(from)
+	}
+	return events, nil
+}
+
+// Subscribe is SUBSCRIBE or UNSUBSCRIBE (RFC 9051 sections 6.3.7 and 6.3.8).
+type Subscribe struct {
+	Name string
+	On   bool
+}
+
+func (c Subscribe) decide(s *State) ([]event.Event, error) {
+	name := CanonicalName(c.Name)
+	if s.Subscribed[name] == c.On {
+		return nil, nil
+	}
+	if c.On {
+		if err := CheckName(name); err != nil {
+			return nil, err
+		}
+		if len(s.Subscribed) >= MaxSubscriptions {
+			return nil, domain.Errorf(domain.TooLarge, "an account has at most %d subscriptions", MaxSubscriptions)
+		}
+	}
+	return []event.Event{&event.SubscriptionChanged{Name: name, Subscribed: c.On}}, nil
+}
+
+// SetLimits changes the account's quota. A limit below the present use stops growth and removes nothing (RFC 9208 section 4.1.3).
+type SetLimits struct{ Limits Limits }
+
+func (c SetLimits) decide(s *State) ([]event.Event, error) {
+	if c.Limits.Bytes < 0 || c.Limits.Messages < 0 {
+		return nil, domain.Errorf(domain.Invalid, "a limit cannot be negative")
+	}
+	if c.Limits == s.Limits {
+		return nil, nil
+	}
+	return []event.Event{&event.LimitsChanged{Bytes: c.Limits.Bytes, Messages: c.Limits.Messages}}, nil
+}
+
+// AddMessage is a delivery, an APPEND (RFC 9051 section 6.3.12) or an import. The blob is durable already.
+type AddMessage struct {
+	Mailbox  string // full name
+	Blob     domain.BlobRef
+	Summary  message.Summary
+	Flags    []string
+	Internal int64           // Unix seconds
+	Now      int64           // Unix seconds
+	Thread   domain.ThreadID // of the conversation that the caller found it to belong to; 0 begins one
+	// Fallback delivers into INBOX when the mailbox does not exist, as plus-addressing wants.
+	Fallback bool
+}
+
+func (c AddMessage) decide(s *State) ([]event.Event, error) {
+	m, ok := s.Mailbox(c.Mailbox)
+	if !ok && c.Fallback {
+		m, ok = s.Mailbox(Inbox)
+	}
+	if !ok {
+		return nil, noMailbox(c.Mailbox)
+	}
+	flags, events, err := s.flags(c.Flags, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.room(m, 1, c.Blob.Size); err != nil {
+		return nil, err
+	}
+	added := &event.MessageAdded{Mailbox: m.ID, UID: m.UIDNext, Email: s.NextEmail, Thread: c.Thread, Blob: c.Blob, Flags: flags, Internal: c.Internal, Saved: c.Now, Summary: c.Summary}
+	if added.Thread == 0 {
+		added.Thread = domain.ThreadID(added.Email)
+	}
+	return append(events, added), nil
+}
+
+// room checks the quota and the UID space for n more messages.
+func (s *State) room(m *Mailbox, n, bytes int64) error {
+	switch {
+	case s.Limits.Bytes > 0 && s.Usage.Bytes+bytes > s.Limits.Bytes:
+		return domain.Errorf(domain.OverQuota, "the account's storage limit of %d octets is reached", s.Limits.Bytes)
+	case s.Limits.Messages > 0 && s.Usage.Messages+n > s.Limits.Messages:
+		return domain.Errorf(domain.OverQuota, "the account's limit of %d messages is reached", s.Limits.Messages)
+	case int64(m.UIDNext)+n >= 1<<32-1:
+		return domain.Errorf(domain.TooLarge, "mailbox %q has used all its UIDs: move its messages to a new one", m.Name)
+	}
+	return nil
+}
+
+// flags turns names into flags; keywords that the account does not know yet become events in front of the change.
+func (s *State) flags(names []string, events []event.Event) (event.Flags, []event.Event, error) {
+	var flags event.Flags
+	next := len(s.Keywords)
+	var fresh []string
+	for _, name := range names {
+		if strings.EqualFold(name, `\Recent`) {
+			continue // RFC 3501 section 2.3.2: a client cannot alter it.
+		}
+		if f, ok := SystemFlag(name); ok {
+			flags |= f
+			continue
+		}
+		if f, ok := s.Keyword(name); ok {
+			flags |= f
+			continue
+		}
+		if i := slices.IndexFunc(fresh, func(k string) bool { return strings.EqualFold(k, name) }); i >= 0 {
+			flags |= event.KeywordFlag(next + i)
+			continue
+		}
+		if err := checkKeyword(name); err != nil {
+			return 0, nil, err
+		}
+		if next+len(fresh) >= event.MaxKeywords {
+			return 0, nil, domain.Errorf(domain.TooLarge, "an account has at most %d keywords", event.MaxKeywords)
+		}
+		events = append(events, &event.KeywordCreated{Number: uint32(next + len(fresh)), Name: name})
+		flags |= event.KeywordFlag(next + len(fresh))
+		fresh = append(fresh, name)
+	}
+	return flags, events, nil
+}
+
+// StoreMode tells what STORE does with its flags.
+type StoreMode uint8
+
+// The three forms of STORE (RFC 9051 section 6.4.6).
+const (
+	ReplaceFlags StoreMode = iota
+	AddFlags
+	RemoveFlags
+)
+
+// StoreFlags is STORE. UIDs that the mailbox does not have are passed over.
+type StoreFlags struct {
+	Mailbox        domain.MailboxID
+	UIDs           domain.UIDSet
+	Mode           StoreMode
+	Flags          []string
+	UnchangedSince *domain.Tx // RFC 7162 section 3.1.3: messages modified later are left alone
+}
+
+func (c StoreFlags) decide(s *State) ([]event.Event, error) {
+	m, ok := s.Mailboxes[c.Mailbox]
+	if !ok {
+		return nil, domain.Errorf(domain.NotFound, "the mailbox was deleted")
+	}
+	names := c.Flags
+	if c.Mode == RemoveFlags { // an unknown keyword is on no message, so taking it off needs no number.
+		names = slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+			_, system := SystemFlag(n)
+			_, keyword := s.Keyword(n)
+			return !system && !keyword
+		})
+	}
+	flags, events, err := s.flags(names, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Messages that change in the same way share an event; there are few ways, because REPLACE is the only mode with more than one.
+	changes := map[[2]event.Flags]*event.FlagsChanged{}
+	var order []*event.FlagsChanged
+	m.each(c.UIDs, func(i int) {
+		if c.UnchangedSince != nil && m.Modified[i] > *c.UnchangedSince {
+			return
+		}
+		old, want := m.Flags[i], flags
+		switch c.Mode {
+		case AddFlags:
+			want = old | flags
+		case RemoveFlags:
+			want = old &^ flags
+		}
+		if want == old {
+			return
+		}
+		key := [2]event.Flags{want &^ old, old &^ want}
+		if c.Mode != ReplaceFlags { // folding the whole change is harmless where a part of it is there already
+			key = [2]event.Flags{flags, 0}
+			if c.Mode == RemoveFlags {
+				key = [2]event.Flags{0, flags}
+			}
+		}
+		e := changes[key]
+		if e == nil {
+			e = &event.FlagsChanged{Mailbox: m.ID, Add: key[0], Remove: key[1]}
+			changes[key] = e
+			order = append(order, e)
+		}
+		e.UIDs = e.UIDs.Add(m.UID[i])
+		e.Delta = e.Delta.Plus(event.DeltaOf(want, 0)).Plus(event.DeltaOf(old, 0).Negate())
+	})
+	if len(order) == 0 {
+		return nil, nil // a keyword that ends up on no message is not created.
+	}
+	for _, e := range order {
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// Transfer is COPY (RFC 9051 section 6.4.7) or MOVE (RFC 6851).
+type Transfer struct {
+	From domain.MailboxID
+	To   string // full name
+	UIDs domain.UIDSet
+	Move bool
+	Now  int64 // Unix seconds
+}
+
+func (c Transfer) decide(s *State) ([]event.Event, error) {
+	from, ok := s.Mailboxes[c.From]
+	if !ok {
+		return nil, domain.Errorf(domain.NotFound, "the mailbox was deleted")
+	}
+	to, ok := s.Mailbox(c.To)
+	if !ok {
+		return nil, noMailbox(c.To)
+	}
+	uids := from.Select(c.UIDs)
+	n := int64(uids.Len())
+	if n == 0 {
+		return nil, nil
+	}
+	delta := from.count(uids)
+	grown := delta.Bytes
+	if c.Move {
+		grown = 0
+	}
+	if err := s.room(to, n, grown); err != nil && (!c.Move || !domain.Is(err, domain.OverQuota)) {
+		return nil, err
+	}
+	e := event.MessagesCopied{From: from.ID, To: to.ID, UIDs: uids, First: to.UIDNext, Saved: c.Now, Delta: delta}
+	if c.Move {
+		return []event.Event{(*event.MessagesMoved)(&e)}, nil
+	}
+	return []event.Event{&e}, nil
+}
+
+// Expunge is EXPUNGE or UID EXPUNGE (RFC 9051 section 6.4.3, RFC 4315 section 2.1): it removes messages that are marked \Deleted.
+type Expunge struct {
+	Mailbox domain.MailboxID
+	UIDs    domain.UIDSet // only these; nil means all
+}
+
+func (c Expunge) decide(s *State) ([]event.Event, error) {
+	m, ok := s.Mailboxes[c.Mailbox]
+	if !ok {
+		return nil, domain.Errorf(domain.NotFound, "the mailbox was deleted")
+	}
+	e := &event.MessagesExpunged{Mailbox: m.ID}
+	for i, f := range m.Flags {
+		if f&event.Deleted != 0 && (c.UIDs == nil || c.UIDs.Contains(m.UID[i])) {
+			e.UIDs = e.UIDs.Add(m.UID[i])
+			e.Delta = e.Delta.Plus(event.DeltaOf(f, m.Size[i]).Negate())
+		}
+	}
+	if e.UIDs == nil {
+		return nil, nil
+	}
+	return []event.Event{e}, nil
+}

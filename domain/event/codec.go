@@ -1,0 +1,111 @@
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// kinds lists every event by its field number in message Event of transaction.proto. Numbers are for ever.
+// 1-99 change an account, 100-199 the directory.
+var kinds = map[uint32]func() Event{
+	1:   func() Event { return new(MailboxCreated) },
+	2:   func() Event { return new(MailboxRenamed) },
+	3:   func() Event { return new(MailboxDeleted) },
+	4:   func() Event { return new(SpecialUseChanged) },
+	5:   func() Event { return new(SubscriptionChanged) },
+	6:   func() Event { return new(KeywordCreated) },
+	7:   func() Event { return new(LimitsChanged) },
+	10:  func() Event { return new(MessageAdded) },
+	11:  func() Event { return new(MessagesCopied) },
+	12:  func() Event { return new(MessagesMoved) },
+	13:  func() Event { return new(FlagsChanged) },
+	14:  func() Event { return new(MessagesExpunged) },
+	100: func() Event { return new(DomainAdded) },
+	101: func() Event { return new(DomainRemoved) },
+	102: func() Event { return new(AccountAdded) },
+	103: func() Event { return new(AccountDisabled) },
+	104: func() Event { return new(AccountErased) },
+	105: func() Event { return new(AddressAdded) },
+	106: func() Event { return new(AddressRemoved) },
+	107: func() Event { return new(PasswordChanged) },
+}
+
+// numbers is the inverse of kinds.
+var numbers = func() map[reflect.Type]uint32 {
+	m := make(map[reflect.Type]uint32, len(kinds))
+	for n, make := range kinds {
+		m[reflect.TypeOf(make())] = n
+	}
+	return m
+}()
+
+// Name gives an event's type name, as transaction.proto spells it.
+func Name(e Event) string { return reflect.TypeOf(e).Elem().Name() }
+
+// Marshal encodes a transaction.
+func Marshal(t *Transaction) []byte {
+	c := &coder{encoding: true}
+	t.fields(c)
+	return c.out
+}
+
+// Unmarshal decodes a transaction. It refuses what it does not know with UnknownError, and malformed bytes with domain.Corrupt.
+func Unmarshal(b []byte) (*Transaction, error) {
+	t := new(Transaction)
+	if err := decode(b, maxDepth, t.fields); err != nil {
+		return nil, fmt.Errorf("decode transaction: %w", err)
+	}
+	return t, nil
+}
+
+func (t *Transaction) fields(c *coder) {
+	c.Bytes(1, t.ID[:])
+	c.Sint(2, &t.At)
+	c.String(3, &t.Actor)
+	repeated(c, 4, &t.Events, eventFields)
+}
+
+func eventFields(e *Event) func(*coder) {
+	return func(c *coder) {
+		if c.encoding {
+			number := numbers[reflect.TypeOf(*e)]
+			c.nested(protowire.Number(number), (*e).fields)
+			return
+		}
+		if len(c.raw) != 1 {
+			c.fail(errWire)
+			return
+		}
+		make, known := kinds[uint32(c.raw[0].number)]
+		if !known {
+			return // decode reports the unclaimed field as UnknownError
+		}
+		*e = make()
+		c.Message(c.raw[0].number, true, (*e).fields)
+	}
+}
+
+// MarshalJSON gives the human view: each event with its name as "type". It is for reading, not for storage, and hides keys and verifiers.
+func (t *Transaction) MarshalJSON() ([]byte, error) {
+	type plain Transaction
+	view := struct {
+		ID string `json:"id"`
+		*plain
+		Events []json.RawMessage `json:"events"`
+	}{ID: fmt.Sprintf("%x", t.ID), plain: (*plain)(t)}
+	for _, e := range t.Events {
+		body, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		head := fmt.Appendf(nil, `{"type":%q`, Name(e))
+		if len(body) > 2 {
+			head = append(head, ',')
+		}
+		view.Events = append(view.Events, append(head, body[1:]...))
+	}
+	return json.Marshal(view)
+}
