@@ -27,7 +27,7 @@ func ParseAccountID(s string) (AccountID, error) {
 		return DirectoryID, nil
 	}
 	raw, err := accountEncoding.DecodeString(s)
-	if err != nil || len(raw) != 10 || s != strings.ToLower(s) {
+	if err != nil || len(s) != 16 || len(raw) != 10 || s != strings.ToLower(s) {
 		return "", Errorf(Invalid, "%q is not an account id (sixteen characters of 0-9a-v)", s)
 	}
 	return AccountID(s), nil

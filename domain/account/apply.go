@@ -10,14 +10,18 @@ import (
 // Apply folds one event of transaction tx. It panics on a fact that contradicts the state, since a log that decoded, whose chain holds and
 // whose events came from Decide cannot hold one; the caller that folds foreign bytes recovers and reports the log as corrupt.
 func (s *State) Apply(tx domain.Tx, e event.Event) {
+	must(tx >= s.Tx, "Tx %d follows %d", tx, s.Tx)
 	s.Tx = tx
 	switch e := e.(type) {
 	case *event.MailboxCreated:
+		must(e.Mailbox >= s.NextMailbox, "mailbox %d is created again", e.Mailbox)
+		must(s.names[e.Name] == 0, "mailbox %q is created again", e.Name)
+		must(e.UIDValidity > s.LastUIDValidity, "UIDVALIDITY %d follows %d", e.UIDValidity, s.LastUIDValidity)
 		m := &Mailbox{ID: e.Mailbox, Name: e.Name, SpecialUse: e.SpecialUse, UIDValidity: e.UIDValidity, UIDNext: 1, Created: tx, ModSeq: tx}
 		s.Mailboxes[m.ID] = m
 		s.names[m.Name] = m.ID
-		s.NextMailbox = max(s.NextMailbox, m.ID+1)
-		s.LastUIDValidity = max(s.LastUIDValidity, m.UIDValidity)
+		s.NextMailbox = m.ID + 1
+		s.LastUIDValidity = m.UIDValidity
 	case *event.MailboxRenamed:
 		m := s.mailbox(e.Mailbox)
 		if s.names[m.Name] == m.ID {
@@ -39,35 +43,38 @@ func (s *State) Apply(tx domain.Tx, e event.Event) {
 			delete(s.Subscribed, e.Name)
 		}
 	case *event.KeywordCreated:
-		if int(e.Number) != len(s.Keywords) {
-			panic(fmt.Sprintf("keyword %d follows %d others", e.Number, len(s.Keywords)))
-		}
+		must(int(e.Number) == len(s.Keywords), "keyword %d follows %d others", e.Number, len(s.Keywords))
 		s.Keywords = append(s.Keywords, e.Name)
 	case *event.LimitsChanged:
 		s.Limits = Limits{Bytes: e.Bytes, Messages: e.Messages}
 	case *event.MessageAdded:
 		m := s.mailbox(e.Mailbox)
+		must(e.UID >= m.UIDNext, "UID %d of mailbox %d is used again", e.UID, m.ID)
+		must(e.Email >= s.NextEmail, "email %d is added again", e.Email)
 		m.Append(Message{e.UID, tx, e.Flags, e.Blob.Size, e.Internal, e.Saved, e.Email, e.Thread})
 		m.UIDNext = e.UID + 1
-		s.NextEmail = max(s.NextEmail, e.Email+1)
+		s.NextEmail = e.Email + 1
 		s.counted(m, tx, e.Delta())
 	case *event.MessagesCopied:
 		s.transfer(tx, e)
 	case *event.MessagesMoved:
 		s.transfer(tx, (*event.MessagesCopied)(e))
 		from := s.mailbox(e.From)
-		from.remove(e.UIDs)
+		from.remove(e.UIDs) // transfer has seen that they are all there
 		s.counted(from, tx, e.Delta.Negate())
 	case *event.FlagsChanged:
 		m := s.mailbox(e.Mailbox)
+		changed := 0
 		m.each(e.UIDs, func(i int) {
 			m.Flags[i] = m.Flags[i]&^e.Remove | e.Add
 			m.Modified[i] = tx
+			changed++
 		})
+		m.mustHave(e.UIDs, changed)
 		s.counted(m, tx, e.Delta)
 	case *event.MessagesExpunged:
 		m := s.mailbox(e.Mailbox)
-		m.remove(e.UIDs)
+		m.mustHave(e.UIDs, m.remove(e.UIDs))
 		s.counted(m, tx, e.Delta)
 	default:
 		panic(fmt.Sprintf("%s is not an account's event", event.Name(e)))
@@ -76,10 +83,19 @@ func (s *State) Apply(tx domain.Tx, e event.Event) {
 
 func (s *State) mailbox(id domain.MailboxID) *Mailbox {
 	m, ok := s.Mailboxes[id]
-	if !ok {
-		panic(fmt.Sprintf("mailbox %d does not exist", id))
-	}
+	must(ok, "mailbox %d does not exist", id)
 	return m
+}
+
+func must(holds bool, format string, args ...any) {
+	if !holds {
+		panic(fmt.Sprintf(format, args...))
+	}
+}
+
+// mustHave panics unless the mailbox had all n messages of a set.
+func (m *Mailbox) mustHave(set domain.UIDSet, n int) {
+	must(n == set.Len(), "mailbox %d has %d of the %d messages %s", m.ID, n, set.Len(), set)
 }
 
 // counted books what a change did to a mailbox, and so to the account.
@@ -94,6 +110,8 @@ func (s *State) transfer(tx domain.Tx, e *event.MessagesCopied) {
 	from, to := s.mailbox(e.From), s.mailbox(e.To)
 	var rows []Message
 	from.each(e.UIDs, func(i int) { rows = append(rows, from.At(i)) })
+	from.mustHave(e.UIDs, len(rows))
+	must(e.First >= to.UIDNext, "UID %d of mailbox %d is used again", e.First, to.ID)
 	uid := e.First
 	for _, r := range rows {
 		r.UID, r.Modified, r.Saved = uid, tx, e.Saved

@@ -1,6 +1,8 @@
 package account
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -15,7 +17,12 @@ type Command interface {
 }
 
 // Decide is the only way from a wish to facts. It changes nothing; no events and no error mean that there is nothing to do.
-func Decide(s *State, c Command) ([]event.Event, error) { return c.decide(s) }
+func Decide(s *State, c Command) ([]event.Event, error) {
+	if _, opens := c.(Open); !opens && len(s.Mailboxes) == 0 { // Mailbox 1 is INBOX, so nothing comes before Open.
+		return nil, domain.Errorf(domain.NotFound, "the account does not exist")
+	}
+	return c.decide(s)
+}
 
 // Open makes a new account's first mailboxes: INBOX and one for each usual special use (RFC 6154), all subscribed.
 type Open struct {
@@ -26,6 +33,9 @@ type Open struct {
 func (c Open) decide(s *State) ([]event.Event, error) {
 	if len(s.Mailboxes) > 0 {
 		return nil, domain.Errorf(domain.Exists, "the account is open already")
+	}
+	if err := c.Limits.check(); err != nil {
+		return nil, err
 	}
 	var events []event.Event
 	for i, m := range []struct{ name, use string }{{Inbox, ""}, {"Archive", `\Archive`}, {"Drafts", `\Drafts`}, {"Junk", `\Junk`}, {"Sent", `\Sent`}, {"Trash", `\Trash`}} {
@@ -63,6 +73,9 @@ func (c CreateMailbox) decide(s *State) ([]event.Event, error) {
 	}
 	if _, taken := s.BySpecialUse(use); taken {
 		return nil, domain.Errorf(domain.Exists, "another mailbox has the special use %s", use)
+	}
+	if s.LastUIDValidity == math.MaxUint32 {
+		return nil, domain.Errorf(domain.TooLarge, "the account has used all its UIDVALIDITY values")
 	}
 	return []event.Event{&event.MailboxCreated{Mailbox: s.NextMailbox, Name: name, SpecialUse: use, UIDValidity: max(c.UIDValidity, s.LastUIDValidity+1)}}, nil
 }
@@ -131,21 +144,24 @@ func (c RenameMailbox) decide(s *State) ([]event.Event, error) {
 	if strings.HasPrefix(to, from+"/") {
 		return nil, domain.Errorf(domain.Invalid, "a mailbox cannot become inferior to itself")
 	}
+	moving := func(m *Mailbox) bool { return m.Name == from || strings.HasPrefix(m.Name, from+"/") }
+	tree := slices.DeleteFunc(s.Sorted(), func(m *Mailbox) bool { return !moving(m) })
+	// Higher levels go first: "a/b" that becomes "a" leaves its name to "a/b/b".
+	slices.SortStableFunc(tree, func(a, b *Mailbox) int {
+		return cmp.Compare(strings.Count(a.Name, "/"), strings.Count(b.Name, "/"))
+	})
 	var events []event.Event
-	for _, m := range s.Sorted() {
-		if m.Name != from && !strings.HasPrefix(m.Name, from+"/") {
-			continue
-		}
+	for _, m := range tree {
 		name := to + m.Name[len(from):]
 		if err := CheckName(name); err != nil {
 			return nil, err
 		}
-		if _, taken := s.names[name]; taken {
+		if other, taken := s.Mailboxes[s.names[name]]; taken && !moving(other) {
 			return nil, domain.Errorf(domain.Exists, "mailbox %q exists already", name)
 		}
 		events = append(events, &event.MailboxRenamed{Mailbox: m.ID, Name: name})
 	}
-	if events == nil { // a superior name without a mailbox may be renamed, but a name with nothing below it may not.
+	if events == nil { // A superior name without a mailbox may be renamed, but not a name with nothing below it.
 		return nil, noMailbox(from)
 	}
 	return events, nil
@@ -177,13 +193,20 @@ func (c Subscribe) decide(s *State) ([]event.Event, error) {
 type SetLimits struct{ Limits Limits }
 
 func (c SetLimits) decide(s *State) ([]event.Event, error) {
-	if c.Limits.Bytes < 0 || c.Limits.Messages < 0 {
-		return nil, domain.Errorf(domain.Invalid, "a limit cannot be negative")
+	if err := c.Limits.check(); err != nil {
+		return nil, err
 	}
 	if c.Limits == s.Limits {
 		return nil, nil
 	}
 	return []event.Event{&event.LimitsChanged{Bytes: c.Limits.Bytes, Messages: c.Limits.Messages}}, nil
+}
+
+func (l Limits) check() error {
+	if l.Bytes < 0 || l.Messages < 0 {
+		return domain.Errorf(domain.Invalid, "a limit cannot be negative")
+	}
+	return nil
 }
 
 // AddMessage is a delivery, an APPEND (RFC 9051 section 6.3.12) or an import. The blob is durable already.
@@ -211,24 +234,33 @@ func (c AddMessage) decide(s *State) ([]event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.room(m, 1, c.Blob.Size); err != nil {
+	if err := s.room(1, c.Blob.Size); err != nil {
+		return nil, err
+	}
+	if err := m.uidsLeft(1); err != nil {
 		return nil, err
 	}
 	added := &event.MessageAdded{Mailbox: m.ID, UID: m.UIDNext, Email: s.NextEmail, Thread: c.Thread, Blob: c.Blob, Flags: flags, Internal: c.Internal, Saved: c.Now, Summary: c.Summary}
-	if added.Thread == 0 {
+	if added.Thread == 0 || added.Thread > domain.ThreadID(added.Email) { // A thread is named by a message that came before.
 		added.Thread = domain.ThreadID(added.Email)
 	}
 	return append(events, added), nil
 }
 
-// room checks the quota and the UID space for n more messages.
-func (s *State) room(m *Mailbox, n, bytes int64) error {
+// room checks the quota for n more messages.
+func (s *State) room(n, bytes int64) error {
 	switch {
-	case s.Limits.Bytes > 0 && s.Usage.Bytes+bytes > s.Limits.Bytes:
+	case s.Limits.Bytes > 0 && bytes > s.Limits.Bytes-s.Usage.Bytes:
 		return domain.Errorf(domain.OverQuota, "the account's storage limit of %d octets is reached", s.Limits.Bytes)
-	case s.Limits.Messages > 0 && s.Usage.Messages+n > s.Limits.Messages:
+	case s.Limits.Messages > 0 && n > s.Limits.Messages-s.Usage.Messages:
 		return domain.Errorf(domain.OverQuota, "the account's limit of %d messages is reached", s.Limits.Messages)
-	case int64(m.UIDNext)+n >= 1<<32-1:
+	}
+	return nil
+}
+
+// uidsLeft checks that n more UIDs, and UIDNEXT after them, fit into 32 bits.
+func (m *Mailbox) uidsLeft(n int) error {
+	if int64(m.UIDNext)+int64(n) > math.MaxUint32 {
 		return domain.Errorf(domain.TooLarge, "mailbox %q has used all its UIDs: move its messages to a new one", m.Name)
 	}
 	return nil
@@ -365,17 +397,17 @@ func (c Transfer) decide(s *State) ([]event.Event, error) {
 		return nil, noMailbox(c.To)
 	}
 	uids := from.Select(c.UIDs)
-	n := int64(uids.Len())
-	if n == 0 {
+	if uids == nil {
 		return nil, nil
 	}
-	delta := from.count(uids)
-	grown := delta.Bytes
-	if c.Move {
-		grown = 0
-	}
-	if err := s.room(to, n, grown); err != nil && (!c.Move || !domain.Is(err, domain.OverQuota)) {
+	if err := to.uidsLeft(uids.Len()); err != nil {
 		return nil, err
+	}
+	delta := from.count(uids)
+	if !c.Move { // What moves takes no more room than before.
+		if err := s.room(delta.Messages, delta.Bytes); err != nil {
+			return nil, err
+		}
 	}
 	e := event.MessagesCopied{From: from.ID, To: to.ID, UIDs: uids, First: to.UIDNext, Saved: c.Now, Delta: delta}
 	if c.Move {

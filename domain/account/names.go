@@ -61,7 +61,7 @@ func CheckName(name string) error {
 		return domain.Errorf(domain.TooLarge, "mailboxes nest at most %d levels deep", MaxNameDepth)
 	case strings.HasPrefix(name, "#"):
 		return domain.Errorf(domain.Invalid, "names that begin with # are reserved for namespaces") // RFC 9051 section 5.1.2.
-	case strings.HasPrefix(name, "/") || strings.Contains(name, "//"):
+	case strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Contains(name, "//"):
 		return domain.Errorf(domain.Invalid, "a level of a mailbox name cannot be empty")
 	case strings.ContainsAny(name, "*%"):
 		return domain.Errorf(domain.Invalid, "a mailbox name cannot contain the wildcards * and %%")

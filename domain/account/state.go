@@ -195,21 +195,44 @@ func (m *Mailbox) Select(set domain.UIDSet) domain.UIDSet {
 	return have
 }
 
-// remove takes rows out of the columns.
-func (m *Mailbox) remove(set domain.UIDSet) {
-	to := 0
-	for i, uid := range m.UID {
-		if set.Contains(uid) {
-			continue
+// remove takes rows out of the columns and counts them.
+func (m *Mailbox) remove(set domain.UIDSet) (removed int) {
+	to := len(m.UID) // rows before it are in their final place
+	m.each(set, func(i int) {
+		if removed == 0 {
+			to = i
+		} else {
+			to += m.shift(to, to+removed, i)
 		}
-		if to != i {
-			m.UID[to], m.Modified[to], m.Flags[to], m.Size[to] = uid, m.Modified[i], m.Flags[i], m.Size[i]
-			m.Internal[to], m.Saved[to], m.Email[to], m.Thread[to] = m.Internal[i], m.Saved[i], m.Email[i], m.Thread[i]
-		}
-		to++
+		removed++
+	})
+	if removed == 0 {
+		return 0
 	}
-	m.UID, m.Modified, m.Flags, m.Size = m.UID[:to], m.Modified[:to], m.Flags[:to], m.Size[:to]
-	m.Internal, m.Saved, m.Email, m.Thread = m.Internal[:to], m.Saved[:to], m.Email[:to], m.Thread[:to]
+	to += m.shift(to, to+removed, len(m.UID))
+	m.UID, m.Modified, m.Flags, m.Size = cut(m.UID, to), cut(m.Modified, to), cut(m.Flags, to), cut(m.Size, to)
+	m.Internal, m.Saved, m.Email, m.Thread = cut(m.Internal, to), cut(m.Saved, to), cut(m.Email, to), cut(m.Thread, to)
+	return removed
+}
+
+// shift copies rows [lo, hi) down to row to and counts them.
+func (m *Mailbox) shift(to, lo, hi int) int {
+	copy(m.UID[to:], m.UID[lo:hi])
+	copy(m.Modified[to:], m.Modified[lo:hi])
+	copy(m.Flags[to:], m.Flags[lo:hi])
+	copy(m.Size[to:], m.Size[lo:hi])
+	copy(m.Internal[to:], m.Internal[lo:hi])
+	copy(m.Saved[to:], m.Saved[lo:hi])
+	copy(m.Email[to:], m.Email[lo:hi])
+	return copy(m.Thread[to:], m.Thread[lo:hi])
+}
+
+// cut shortens a column, and gives its memory back where most of it lies idle.
+func cut[T any](column []T, n int) []T {
+	if cap(column) > 2*n+1024 {
+		return append(make([]T, 0, n), column[:n]...)
+	}
+	return column[:n]
 }
 
 // count sums the deltas of the messages in a set.
@@ -218,11 +241,8 @@ func (m *Mailbox) count(set domain.UIDSet) (d event.Delta) {
 	return d
 }
 
-// Weight estimates the state's size in octets, for the cache that keeps it.
+// Weight estimates the state's size in octets, for the cache that keeps it. It takes no time: every message has 60 octets of columns, which
+// grow by a quarter at a time.
 func (s *State) Weight() int64 {
-	w := int64(1024)
-	for _, m := range s.Mailboxes {
-		w += 512 + int64(cap(m.UID))*60
-	}
-	return w
+	return 1024 + 768*int64(len(s.Mailboxes)) + 128*int64(len(s.Subscribed)) + 75*s.Usage.Messages
 }

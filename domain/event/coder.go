@@ -60,6 +60,8 @@ func decode(b []byte, depth int, walk func(*coder)) error {
 			f.varint, n = protowire.ConsumeVarint(b)
 		case protowire.BytesType:
 			f.bytes, n = protowire.ConsumeBytes(b)
+		case protowire.Fixed32Type, protowire.Fixed64Type: // No field has these types yet.
+			n = protowire.ConsumeFieldValue(number, kind, b)
 		default:
 			return errWire
 		}
@@ -89,17 +91,32 @@ func (c *coder) fail(err error) {
 
 // claim finds the one occurrence of a scalar or message field.
 func (c *coder) claim(number protowire.Number, kind protowire.Type) *rawField {
+	var found *rawField
+	c.each(number, kind, func(f *rawField) {
+		if found != nil { // Proto3 lets the last one win; nothing writes two.
+			c.fail(errWire)
+		}
+		found = f
+	})
+	return found
+}
+
+// each claims every occurrence of a field, in order.
+func (c *coder) each(number protowire.Number, kind protowire.Type, use func(*rawField)) {
 	for i := range c.raw {
-		if f := &c.raw[i]; f.number == number && !f.claimed {
-			f.claimed = true
-			if f.kind != kind {
-				c.fail(errWire)
-				return nil
-			}
-			return f
+		f := &c.raw[i]
+		if f.number != number {
+			continue
+		}
+		f.claimed = true
+		if f.kind != kind {
+			c.fail(errWire)
+			return
+		}
+		if c.err == nil {
+			use(f)
 		}
 	}
-	return nil
 }
 
 // has tells, in either direction, whether the field is there at all.
@@ -163,11 +180,14 @@ func (c *coder) bytes(number protowire.Number, v []byte) []byte {
 
 // stringField is a string field of a named type. Proto3 strings are UTF-8; message headers need not be, so the schema calls such fields bytes.
 func stringField[T ~string](c *coder, number protowire.Number, v *T) {
-	if c.encoding {
-		c.bytes(number, []byte(*v))
+	if !c.encoding {
+		*v = T(c.bytes(number, nil))
 		return
 	}
-	*v = T(c.bytes(number, nil))
+	if *v != "" {
+		c.out = protowire.AppendTag(c.out, number, protowire.BytesType)
+		c.out = protowire.AppendString(c.out, string(*v))
+	}
 }
 
 // String is a string or bytes field.
@@ -182,9 +202,7 @@ func (c *coder) Strings(number protowire.Number, v *[]string) {
 		}
 		return
 	}
-	for f := c.claim(number, protowire.BytesType); f != nil; f = c.claim(number, protowire.BytesType) {
-		*v = append(*v, string(f.bytes))
-	}
+	c.each(number, protowire.BytesType, func(f *rawField) { *v = append(*v, string(f.bytes)) })
 }
 
 // Blob is a bytes field of any length; decoding copies it.
@@ -244,14 +262,14 @@ func repeated[T any](c *coder, number protowire.Number, v *[]T, fields func(*T) 
 		}
 		return
 	}
-	for f := c.claim(number, protowire.BytesType); f != nil; f = c.claim(number, protowire.BytesType) {
+	c.each(number, protowire.BytesType, func(f *rawField) {
 		var item T
 		if err := decode(f.bytes, c.depth, fields(&item)); err != nil {
 			c.fail(err)
 			return
 		}
 		*v = append(*v, item)
-	}
+	})
 }
 
 // UIDs is a packed repeated uint32 field: for each range the distance from the end of the one before, then its length less one.

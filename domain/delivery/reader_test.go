@@ -1,0 +1,186 @@
+package delivery
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/streampost/streampost/domain"
+)
+
+// read gives what comes out of a Reader, through small reads and through big ones, which must agree.
+func read(t *testing.T, in string, limits Limits, add Fields) (string, *Reader, error) {
+	t.Helper()
+	r := NewReader(strings.NewReader(in), limits, add)
+	out, err := io.ReadAll(r)
+	for name, src := range map[string]io.Reader{"octets": iotest.OneByteReader(strings.NewReader(in)), "halves": iotest.HalfReader(strings.NewReader(in)), "data with EOF": iotest.DataErrReader(strings.NewReader(in))} {
+		for _, size := range []int{1, 7, 10_000} {
+			other := NewReader(src, limits, add)
+			var b bytes.Buffer
+			_, err2 := io.CopyBuffer(struct{ io.Writer }{&b}, struct{ io.Reader }{other}, make([]byte, size))
+			if (err == nil) != (err2 == nil) || err == nil && b.String() != string(out) || other.Fault() != r.Fault() {
+				t.Fatalf("%s read by %d: %q (%v), else %q (%v)", name, size, b.String(), err2, out, err)
+			}
+			src = strings.NewReader(in)
+		}
+	}
+	return string(out), r, err
+}
+
+func TestReaderAddsAndDropsFields(t *testing.T) {
+	const top = "Return-Path: <s@example.org>\r\nReceived: x\r\n"
+	for _, c := range []struct{ name, in, want string }{
+		{"usual", "Subject: a\r\n\r\nbody\r\n", top + "Subject: a\r\n\r\nbody\r\n"},
+		{"empty", "", top},
+		{"no header", "\r\nbody\r\n", top + "\r\nbody\r\n"},
+		{"no body", "Subject: a\r\n", top + "Subject: a\r\n"},
+		{"no last line end", "Subject: a\r\n\r\nbody", top + "Subject: a\r\n\r\nbody"},
+		{"old return path", "Return-Path: <old@x>\r\nSubject: a\r\n\r\nReturn-Path: body\r\n", top + "Subject: a\r\n\r\nReturn-Path: body\r\n"},
+		{"folded return paths", "Return-path:\r\n <old@x>\r\nRETURN-PATH : <older@x>\r\nSubject: a\r\n b\r\n\r\n", top + "Subject: a\r\n b\r\n\r\n"},
+		{"return path further down", "Subject: a\r\nReturn-Path: <old@x>\r\n\r\n", top + "Subject: a\r\nReturn-Path: <old@x>\r\n\r\n"},
+		{"mbox separator", "From a@b Mon Jan 1\r\nSubject: a\r\n\r\n", top + "From a@b Mon Jan 1\r\nSubject: a\r\n\r\n"},
+		{"NUL and 8 bit", "Subject: \xe4\r\n\r\n\x00\x80\r\n", top + "Subject: \xe4\r\n\r\n\x00\x80\r\n"},
+	} {
+		got, r, err := read(t, c.in, Limits{}, Fields{Top: top})
+		if err != nil || got != c.want {
+			t.Errorf("%s: %q, %v", c.name, got, err)
+		}
+		if r.Size() != int64(len(c.in)) {
+			t.Errorf("%s: size %d", c.name, r.Size())
+		}
+	}
+}
+
+func TestReaderCompletesSubmissions(t *testing.T) {
+	add := Fields{Date: "D", MessageID: "<i@x>"}
+	for in, want := range map[string]string{
+		"Subject: a\r\n\r\nbody\r\n":                      "Subject: a\r\nDate: D\r\nMessage-ID: <i@x>\r\n\r\nbody\r\n",
+		"DATE: mine\r\nSubject: a\r\n\r\nDate: no\r\n":    "DATE: mine\r\nSubject: a\r\nMessage-ID: <i@x>\r\n\r\nDate: no\r\n",
+		"Date: mine\r\nMessage-Id: <m@y>\r\n\r\nbody\r\n": "Date: mine\r\nMessage-Id: <m@y>\r\n\r\nbody\r\n",
+		"Subject: a\r\n":                                  "Subject: a\r\nDate: D\r\nMessage-ID: <i@x>\r\n",
+		"Subject: a":                                      "Subject: a\r\nDate: D\r\nMessage-ID: <i@x>\r\n",
+		"":                                                "Date: D\r\nMessage-ID: <i@x>\r\n",
+		"\r\nbody\r\n":                                    "Date: D\r\nMessage-ID: <i@x>\r\n\r\nbody\r\n",
+		"Subject: a\r\nnot a field\r\n":                   "Subject: a\r\nDate: D\r\nMessage-ID: <i@x>\r\nnot a field\r\n",
+	} {
+		if got, _, err := read(t, in, Limits{}, add); err != nil || got != want {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
+func TestReaderRefuses(t *testing.T) {
+	long := strings.Repeat("x", 5000)
+	for _, c := range []struct {
+		name   string
+		in     string
+		limits Limits
+		fault  Fault
+		kind   domain.Kind
+	}{
+		{"bare LF in header", "Subject: a\nTo: b\r\n\r\n", Limits{}, BareLine, domain.Invalid},
+		{"bare LF in body", "Subject: a\r\n\r\na\nb\r\n", Limits{}, BareLine, domain.Invalid},
+		{"bare LF first", "\nSubject: a\r\n", Limits{}, BareLine, domain.Invalid},
+		{"bare LF after CRLF", "a: b\r\n\r\n\n", Limits{}, BareLine, domain.Invalid},
+		{"bare LF far down", "a: b\r\n\r\n" + long + "\r\n" + long + "\n", Limits{}, BareLine, domain.Invalid},
+		{"bare CR in header", "Subject: a\rTo: b\r\n\r\n", Limits{}, BareLine, domain.Invalid},
+		{"bare CR in body", "a: b\r\n\r\na\rb\r\n", Limits{}, BareLine, domain.Invalid},
+		{"CR CR LF", "a: b\r\n\r\na\r\r\n", Limits{}, BareLine, domain.Invalid},
+		{"CR at the end", "a: b\r\n\r\na\r", Limits{}, BareLine, domain.Invalid},
+		{"CR as the last octet of the buffer", "a: " + strings.Repeat("x", bufferSize-4) + "\rb\r\n\r\n", Limits{}, BareLine, domain.Invalid},
+		{"too big", "a: b\r\n\r\nbody\r\n", Limits{Message: 13}, TooBig, domain.TooLarge},
+		{"header too big", "a: b\r\nc: d\r\n\r\n", Limits{Header: 10}, BigHeader, domain.TooLarge},
+		{"one field too big", "a: " + long, Limits{Header: 4500}, BigHeader, domain.TooLarge},
+		{"too many fields", strings.Repeat("a: b\r\n", 4) + "\r\n", Limits{Fields: 3}, BigHeader, domain.TooLarge},
+		{"long line in header", "a: " + long + "\r\n\r\n", Limits{Line: 5000}, LongLine, domain.TooLarge},
+		{"long line in body", "\r\n" + long + "\r\n", Limits{Line: 5000}, LongLine, domain.TooLarge},
+		{"loop", strings.Repeat("RECEIVED: x\r\n", 4) + "\r\n", Limits{Hops: 3}, Loop, domain.Invalid},
+	} {
+		_, r, err := read(t, c.in, c.limits, Fields{Top: "Received: here\r\n", Date: "D"})
+		if r.Fault() != c.fault || !domain.Is(err, c.kind) || !errors.Is(r.Err(), err) {
+			t.Errorf("%s: fault %d, %v", c.name, r.Fault(), err)
+		}
+	}
+}
+
+func TestReaderAcceptsWhatIsJustWithinLimits(t *testing.T) {
+	in := "Received: x\r\nReceived: y\r\n\r\n" + strings.Repeat("Received: z\r\n", 10)
+	limits := Limits{Message: int64(len(in)), Header: 28, Fields: 2, Hops: 2, Line: 13}
+	if got, _, err := read(t, in, limits, Fields{}); err != nil || got != in {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestReaderPassesErrorsOn(t *testing.T) {
+	broken := errors.New("broken")
+	r := NewReader(io.MultiReader(strings.NewReader("a: b\r\n"), iotest.ErrReader(broken)), Limits{}, Fields{})
+	if _, err := io.ReadAll(r); !errors.Is(err, broken) || r.Fault() != NoFault || !errors.Is(r.Err(), broken) {
+		t.Errorf("%v, %v", err, r.Err())
+	}
+}
+
+func TestReaderKeepsTheCorpus(t *testing.T) {
+	dir := os.Getenv("STREAMPOST_CORPUS")
+	if dir == "" {
+		dir = "../../../shared/corpus"
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.eml"))
+	if len(files) == 0 {
+		t.Skip("no corpus: set STREAMPOST_CORPUS")
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := onWire(raw)
+		r := NewReader(bytes.NewReader(in), Limits{}, Fields{Top: "X: y\r\n"})
+		out, err := io.ReadAll(r)
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(f), err)
+			continue
+		}
+		if !bytes.HasSuffix(in, bytes.TrimPrefix(out, []byte("X: y\r\n"))) {
+			t.Errorf("%s was changed", filepath.Base(f))
+		}
+	}
+}
+
+// onWire gives a file the line ends that a client sends.
+func onWire(raw []byte) []byte {
+	s := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(raw))
+	return []byte(strings.ReplaceAll(s, "\n", "\r\n"))
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte("Return-Path: <a@b>\r\nSubject: a\r\n b\r\n\r\nbody\r\n"), 3)
+	f.Add([]byte("From x\r\na\rb\n\r\n"), 1)
+	f.Fuzz(func(t *testing.T, in []byte, size int) {
+		size = max(1, size%5000)
+		limits := Limits{Message: 1 << 20, Header: 8000, Fields: 50, Line: 5000, Hops: 5}
+		r := NewReader(bytes.NewReader(in), limits, Fields{Top: "T: t\r\n"})
+		var out bytes.Buffer
+		_, err := io.CopyBuffer(struct{ io.Writer }{&out}, struct{ io.Reader }{r}, make([]byte, size))
+		if err != nil {
+			if r.Fault() == NoFault {
+				t.Fatalf("an error without a fault: %v", err)
+			}
+			return
+		}
+		if s := strings.ReplaceAll(string(in), "\r\n", ""); strings.ContainsAny(s, "\r\n") {
+			t.Fatal("a bare CR or LF passed")
+		}
+		body, ok := bytes.CutPrefix(out.Bytes(), []byte("T: t\r\n"))
+		if !ok || !bytes.HasSuffix(in, body) {
+			t.Fatalf("%q became %q", in, out.Bytes())
+		}
+		if dropped := in[:len(in)-len(body)]; len(dropped) > 0 && !strings.EqualFold(string(dropped[:11]), "return-path") {
+			t.Fatalf("%q was dropped", dropped)
+		}
+	})
+}
