@@ -1,0 +1,184 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/streampost/streampost/domain"
+)
+
+const (
+	// heartbeat is how often the server shows that it is still there while it has nothing to deliver.
+	heartbeat = 2 * time.Second
+	// pullExpires bounds one request for messages, after which it is renewed.
+	pullExpires = 30 * time.Second
+	// inactive is when the server drops a consumer that nobody asks.
+	inactive = 2 * time.Minute
+)
+
+// raw is a message as the stream holds it.
+type raw struct {
+	seq     domain.Seq
+	pending uint64 // messages that follow it for this reader, when it was sent
+	subject string
+	data    []byte
+}
+
+// fetcher reads messages in order, from the server's consumer, which it asks for a bounded number at a time.
+type fetcher struct {
+	log      *Log
+	sub      *nats.Subscription
+	messages chan *nats.Msg
+	next     string // the subject that asks for more
+	request  []byte
+	asked    int // messages that the present request may still bring; 0 without one
+	timer    *time.Timer
+	stop     func()
+}
+
+var (
+	// errStale says that the consumer is gone or silent, and reading goes on with another.
+	errStale = errors.New("the reader of the log lost its server")
+	// errIdle says that the server is there and has nothing to deliver.
+	errIdle = errors.New("nothing to read")
+)
+
+// fetch begins to read a stream at a sequence; filter restricts it to one subject.
+func (l *Log) fetch(ctx context.Context, s *stream, from domain.Seq, filter string) (*fetcher, error) {
+	once, cancel := context.WithTimeout(ctx, l.cfg.Limits.Request)
+	defer cancel()
+	consumer, err := s.handle.CreateConsumer(once, jetstream.ConsumerConfig{
+		AckPolicy:         jetstream.AckNonePolicy,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       uint64(from),
+		FilterSubject:     filter,
+		InactiveThreshold: inactive,
+		MemoryStorage:     true,
+		Replicas:          1,
+	})
+	if err != nil {
+		return nil, unavailable(err, "read "+s.name)
+	}
+	name := consumer.CachedInfo().Name
+	limits := &l.cfg.Limits
+	f := &fetcher{log: l, messages: make(chan *nats.Msg, limits.Fetch+64), next: "$JS.API.CONSUMER.MSG.NEXT." + s.name + "." + name, timer: time.NewTimer(time.Hour)}
+	f.request, err = json.Marshal(map[string]any{
+		"batch": limits.Fetch, "max_bytes": limits.FetchMax, "expires": pullExpires, "idle_heartbeat": heartbeat,
+	})
+	if err != nil {
+		return nil, domain.Wrap(domain.Internal, err, "read "+s.name)
+	}
+	if f.sub, err = l.cfg.Conn.ChanSubscribe(nats.NewInbox(), f.messages); err != nil {
+		return nil, unavailable(err, "read "+s.name)
+	}
+	f.stop = func() {
+		f.timer.Stop()
+		_ = f.sub.Unsubscribe()
+		// The server drops the consumer by itself if this does not reach it.
+		_ = l.cfg.Conn.Publish("$JS.API.CONSUMER.DELETE."+s.name+"."+name, nil)
+	}
+	return f, nil
+}
+
+// ready takes a message that has arrived already; nil when there is none.
+func (f *fetcher) ready() (*raw, error) {
+	for {
+		select {
+		case m := <-f.messages:
+			if r, err := f.accept(m); r != nil || err != nil {
+				return r, err
+			}
+		default:
+			return nil, nil
+		}
+	}
+}
+
+// wait takes the next message. Errors: errIdle about every heartbeat without one, errStale, ctx's.
+func (f *fetcher) wait(ctx context.Context) (*raw, error) {
+	for {
+		if f.asked == 0 {
+			if err := f.log.cfg.Conn.PublishRequest(f.next, f.sub.Subject, f.request); err != nil {
+				return nil, errStale
+			}
+			f.asked = f.log.cfg.Limits.Fetch
+			if len(f.messages) > 0 { println("asked with", len(f.messages)) }
+		}
+		f.timer.Reset(2*heartbeat + time.Second)
+		select {
+		case m, open := <-f.messages:
+			if !open {
+				return nil, errStale
+			}
+			if r, err := f.accept(m); r != nil || err != nil {
+				return r, err
+			}
+		case <-f.timer.C:
+			return nil, errStale
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// accept sorts out the server's notes from the messages.
+func (f *fetcher) accept(m *nats.Msg) (*raw, error) {
+	if m.Reply == "" || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		println("status", m.Header.Get("Status"), m.Header.Get("Description"), f.asked, len(f.messages))
+		switch m.Header.Get("Status") {
+		case "100": // a heartbeat
+			return nil, errIdle
+		case "404", "408", "409":
+			if strings.Contains(m.Header.Get("Description"), "Consumer") {
+				return nil, errStale // deleted, or its server is leaving
+			}
+			f.asked = 0 // the request has ended, whatever it brought
+			return nil, nil
+		default:
+			return nil, errStale
+		}
+	}
+	f.asked--
+	seq, pending, err := parseReply(m.Reply)
+	if err != nil {
+		return nil, domain.Wrap(domain.Internal, err, "read the log")
+	}
+	return &raw{seq: seq, pending: pending, subject: m.Subject, data: m.Data}, nil
+}
+
+// parseReply takes the stream sequence and the number of pending messages out of a delivered message's reply subject:
+// $JS.ACK.stream.consumer.delivered.seq.cseq.time.pending, or with domain and account hash in front of the stream.
+func parseReply(reply string) (seq domain.Seq, pending uint64, err error) {
+	var tokens [16]string
+	n := 0
+	for token := range strings.SplitSeq(reply, ".") {
+		if n < len(tokens) {
+			tokens[n] = token
+			n++
+		}
+	}
+	at := 5
+	switch {
+	case n == 9:
+	case n >= 11:
+		at = 7
+	default:
+		return 0, 0, fmt.Errorf("cannot read %q", reply)
+	}
+	s, err := strconv.ParseUint(tokens[at], 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot read %q: %w", reply, err)
+	}
+	pending, err = strconv.ParseUint(tokens[at+3], 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot read %q: %w", reply, err)
+	}
+	return domain.Seq(s), pending, nil
+}

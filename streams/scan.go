@@ -1,0 +1,271 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/event"
+)
+
+// scan reads a part of a stream: it fetches in order, opens entries on all processors, and hands them over in order once they are durable.
+type scan struct {
+	log    *Log
+	stream *stream
+	next   domain.Seq // the sequence to read next
+	upTo   domain.Seq // the last to read; 0 reads for ever
+	filter string     // one subject; empty reads all, and then sequences are dense
+	clear  bool       // do not decrypt: headers only
+
+	// gap is told of sequences that are missing, and may let the scan go on. Without it a gap ends the scan as domain.Corrupt.
+	gap func(from, to domain.Seq, why string) error
+}
+
+// openedEntry is an entry, or what is wrong with it.
+type openedEntry struct {
+	Entry
+	wrong string // why it cannot be what was appended; empty when it can
+	err   error  // why it cannot be told
+}
+
+// chunk is a run of messages that one goroutine opens.
+type chunk struct {
+	raws   []raw
+	opened []openedEntry
+	done   chan struct{}
+}
+
+// maxAhead is how many chunks are fetched and opened before the first of them is used.
+const maxAhead = 3
+
+// maxAttempts bounds the attempts, without any progress, of a scan that has an end. One that reads for ever tries for ever.
+const maxAttempts = 8
+
+// run calls f with opened entries in order until upTo, an error, or the end of ctx.
+func (s *scan) run(ctx context.Context, f func([]openedEntry) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	chunks := make(chan *chunk, maxAhead)
+	var fetching error
+	go func() {
+		defer close(chunks)
+		fetching = s.produce(ctx, chunks)
+	}()
+	defer func() {
+		cancel()
+		for range chunks { // until the producer has ended
+		}
+	}()
+	for c := range chunks {
+		<-c.done
+		if err := s.stream.durable(ctx, c.raws[len(c.raws)-1].seq); err != nil {
+			return err
+		}
+		if err := f(c.opened); err != nil {
+			return err
+		}
+	}
+	return fetching
+}
+
+// produce fetches, and reconnects where it left off.
+func (s *scan) produce(ctx context.Context, out chan<- *chunk) error {
+	for attempt := 0; ; attempt++ {
+		before := s.next
+		err := s.fetch(ctx, out)
+		var transient *domain.Error
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return errors.Join(err, ctx.Err())
+		case errors.Is(err, errStale):
+		case errors.As(err, &transient) && transient.Kind == domain.Unavailable:
+		default:
+			return err
+		}
+		if s.next > before {
+			attempt = 0
+		}
+		if s.upTo != 0 && attempt >= maxAttempts {
+			return unavailable(err, "read "+s.stream.name)
+		}
+		if err := wait(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+// fetch reads with one consumer. It returns nil at upTo.
+func (s *scan) fetch(ctx context.Context, out chan<- *chunk) error {
+	if s.ended() {
+		return nil
+	}
+	f, err := s.log.fetch(ctx, s.stream, s.next, s.filter)
+	if err != nil {
+		return err
+	}
+	defer f.stop()
+	for {
+		first, err := f.wait(ctx)
+		if errors.Is(err, errIdle) {
+			if err := s.probe(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c := &chunk{done: make(chan struct{})}
+		for r := first; r != nil && err == nil; {
+			if err = s.place(ctx, r); err != nil {
+				break
+			}
+			c.raws = append(c.raws, *r)
+			if s.ended() || len(c.raws) >= s.log.cfg.Limits.Batch {
+				break
+			}
+			r, err = f.ready()
+		}
+		if len(c.raws) > 0 {
+			go s.open(ctx, c)
+			select {
+			case out <- c:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if s.ended() {
+			return nil
+		}
+		if err != nil && !errors.Is(err, errIdle) {
+			return err
+		}
+	}
+}
+
+func (s *scan) ended() bool { return s.upTo != 0 && s.next > s.upTo }
+
+// place checks that a message is the next one. When it is not, either the server did not deliver one, which another consumer then does, or
+// one is missing.
+func (s *scan) place(ctx context.Context, r *raw) error {
+	if r.seq < s.next {
+		return errStale
+	}
+	if s.filter == "" && r.seq > s.next {
+		if err := s.missing(ctx, s.next, r.seq-1); err != nil {
+			return err
+		}
+	}
+	s.next = r.seq + 1
+	return nil
+}
+
+// missing finds out why the sequences from a to b were not delivered.
+func (s *scan) missing(ctx context.Context, a, b domain.Seq) error {
+	why := "is missing"
+	_, err := s.log.message(ctx, s.stream.handle, a)
+	var refused *jetstream.APIError
+	switch {
+	case err == nil:
+		return errStale
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+	case errors.As(err, &refused):
+		why = "cannot be read: " + refused.Description
+	default:
+		return unavailable(err, "read "+s.stream.name)
+	}
+	if s.gap == nil {
+		return (&Finding{Stream: s.stream.name, Seq: a, What: "the entry " + why}).corrupt()
+	}
+	return s.gap(a, b, why)
+}
+
+// probe is called when the server has nothing to deliver. If there should be something, that is a gap at the end.
+func (s *scan) probe(ctx context.Context) error {
+	end := s.upTo
+	if end == 0 && s.stream.horizon != nil {
+		end = s.stream.horizon.seen()
+	}
+	if end < s.next {
+		return nil
+	}
+	if s.filter != "" {
+		m, err := s.log.nextMessage(ctx, s.stream.handle, s.next, s.filter)
+		switch {
+		case err != nil:
+			return err
+		case m != nil:
+			return errStale
+		case s.gap == nil:
+			return (&Finding{Stream: s.stream.name, Account: accountOf(s.filter), Seq: end, What: "the entry cannot be read"}).corrupt()
+		}
+		s.next = end + 1
+		return s.gap(end, end, "cannot be read")
+	}
+	if err := s.missing(ctx, s.next, end); err != nil {
+		return err
+	}
+	s.next = end + 1
+	return errStale
+}
+
+// open opens a chunk.
+func (s *scan) open(ctx context.Context, c *chunk) {
+	defer close(c.done)
+	c.opened = make([]openedEntry, len(c.raws))
+	for i := range c.raws {
+		s.openOne(ctx, &c.raws[i], &c.opened[i])
+	}
+}
+
+func (s *scan) openOne(ctx context.Context, r *raw, o *openedEntry) {
+	o.Account, o.Stream, o.Seq, o.Hash = accountOf(r.subject), s.stream.name, r.seq, hashOf(r.data)
+	h, err := parseHeader(r.data)
+	if err != nil {
+		o.wrong = err.Error()
+		return
+	}
+	o.Tx, o.Prev = h.tx, h.prev
+	if s.clear {
+		return
+	}
+	key, err := s.log.keys.key(ctx, o.Account)
+	switch {
+	case domain.Is(err, domain.NotFound):
+		o.wrong = "its account has no key"
+		return
+	case domain.Is(err, domain.Corrupt):
+		o.wrong = err.Error()
+		return
+	case err != nil:
+		o.err = err
+		return
+	case key.erased:
+		o.Erased = true
+		return
+	}
+	plain, err := unseal(key, o.Account, &h, r.data)
+	if err != nil {
+		o.wrong = err.Error()
+		return
+	}
+	if o.Transaction, err = event.Unmarshal(plain); err != nil {
+		o.wrong = err.Error()
+		var unknown *event.UnknownError
+		if errors.As(err, &unknown) {
+			o.wrong, o.err = "", &domain.Error{
+				Kind: domain.Unavailable,
+				Msg:  "the log was written by a newer version of Streampost",
+				Hint: "install that version: an older one would skip what it does not know",
+				Err:  fmt.Errorf("%s, account %s, sequence %d: %w", o.Stream, o.Account, o.Seq, err),
+			}
+		}
+	}
+}
+
+// accountOf takes the account out of a subject: its last token.
+func accountOf(subject string) domain.AccountID {
+	return domain.AccountID(subject[strings.LastIndexByte(subject, '.')+1:])
+}
