@@ -1,0 +1,53 @@
+package sqlview
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/streampost/streampost/domain"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// errDamaged marks a file whose content SQLite cannot read. To everybody else the view is unavailable until it is made anew.
+var errDamaged = errors.New("the view file is damaged")
+
+// classify tells what an error of the driver means for those who wait.
+func classify(err error, doing string) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var known *domain.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	var s *sqlite.Error
+	if !errors.As(err, &s) {
+		return domain.Wrap(domain.Unavailable, err, doing) // errDamaged, or database/sql says that the file is being closed
+	}
+	if s.Code() == sqlite3.SQLITE_IOERR_SHORT_READ {
+		return domain.Wrap(domain.Unavailable, fmt.Errorf("%w: %w", errDamaged, err), doing)
+	}
+	e := domain.Wrap(domain.Unavailable, err, doing)
+	switch s.Code() & 0xff { // the low octet is the primary result code
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		e.Err = fmt.Errorf("%w: %w", errDamaged, err)
+	case sqlite3.SQLITE_FULL:
+		e.Msg = "the disk of the views is full"
+		e.Hint = "free space; projectors go on by themselves"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		e.Msg = "the view file cannot be written"
+		e.Hint = "check the permissions of the views directory"
+	case sqlite3.SQLITE_IOERR:
+		e.Msg = "the disk of the views reports an error"
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		e.Msg = "the view file is locked by another process"
+		e.Hint = "does a second server or a database tool use this data directory?"
+	case sqlite3.SQLITE_CONSTRAINT:
+		e.Kind, e.Msg = domain.Exists, "the view has such a row already"
+	default:
+		e.Kind = domain.Internal
+	}
+	return e
+}

@@ -1,0 +1,326 @@
+// Package door is the one way to mail and to users for every protocol: Accounts for what an account holds, Directory for who there is.
+//
+// A command is decided on a state in memory and appended to the account's log (RFC 9051 sections 5.5 and 6.4.6 want an order of changes that
+// all sessions agree on; the log is that order). A reader sees that state. Rows of the views are read only for what the state does not hold.
+//
+// Invariants:
+//   - Durability: what Do reports, and what View showed when it returns nil, is in the log and synced.
+//   - Atomicity: nobody sees some events of a transaction without the others.
+//   - Order: after Do returns, every View on this node sees the change, and Emails yields its rows.
+//   - Facts: times and random identifiers enter here, from Config.Clock and Config.Random.
+//   - Bounds: Limits holds every limit. A Watch is one slot. States that nobody uses or watches fit into Config.CacheBytes.
+//
+// The machinery of heads and transactions is type ledger, which serves accounts and the directory alike.
+package door
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/message"
+	"github.com/streampost/streampost/streams"
+)
+
+// Accounts is the door to all accounts of this node.
+type Accounts struct {
+	log       Log
+	views     Views
+	blobs     Blobs
+	setup     *setup
+	hot       hotSet
+	directory *Directory
+}
+
+// New opens both doors. It creates the directory's log on first use and reads it, so ctx bounds the start.
+func New(ctx context.Context, c Config) (*Accounts, *Directory, error) {
+	c.setDefaults()
+	s := &setup{clock: c.Clock, random: c.Random, logger: c.Logger, limits: c.Limits}
+	a := &Accounts{log: c.Log, views: c.Views, blobs: c.Blobs, setup: s}
+	k := kind[*account.State]{
+		load:  a.load,
+		fold:  (*account.State).Apply,
+		weigh: (*account.State).Weight,
+		hold: func(id domain.AccountID) func() {
+			h := a.hot.acquire(id)
+			return func() { a.hot.release(h) }
+		},
+	}
+	a.hot.open(c.CacheBytes, &s.stats, func(id domain.AccountID) *hot {
+		h := &hot{id: id}
+		k := k
+		k.settled = h.threads.settled
+		h.ledger = newLedger(id, c.Log, k, s)
+		return h
+	})
+	d, err := newDirectory(ctx, c, s, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.directory = d
+	return a, d, nil
+}
+
+// load reads an account's state from the views, once they have caught up with the account's log.
+func (a *Accounts) load(ctx context.Context, id domain.AccountID) (*account.State, streams.Position, error) {
+	if a.directory.hasErased(id) {
+		return nil, streams.Position{}, errErased(id)
+	}
+	last, err := a.log.Last(ctx, id)
+	if err != nil {
+		return nil, last, err
+	}
+	if last.Tx == 0 {
+		return account.New(), last, nil
+	}
+	if err := a.views.Wait(ctx, a.log.StreamOf(id), last.Seq); err != nil {
+		return nil, last, classify(err, "wait for the account's view")
+	}
+	state, at, err := a.views.Load(ctx, id)
+	switch {
+	case err != nil:
+		return nil, last, classify(err, "load the account from its view")
+	case at.Tx < last.Tx || state.Tx != at.Tx:
+		return nil, last, &domain.Error{Kind: domain.Corrupt, Msg: "the account's view lags behind its own cursor", Hint: "run: streampost projection rebuild --account " + string(id)}
+	}
+	return state, at, nil
+}
+
+// classify makes sure that an error has a kind: what nobody classified may pass.
+func classify(err error, doing string) error {
+	var known *domain.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return domain.Wrap(domain.Unavailable, err, doing)
+}
+
+// Outcome tells what a command did. Tx is 0 and Events is nil when there was nothing to do. Other commands may have a part in the same Tx.
+type Outcome struct {
+	Tx     domain.Tx
+	Events []event.Event
+}
+
+// Do decides the command, appends its events and returns once they are durable. Later Views see them. actor is for the log's readers:
+// "imap:alice@example.org".
+//
+// Errors: those of account.Decide; domain.Conflict when other nodes changed the account again and again; domain.Unavailable, also when ctx
+// ended or the log did not answer, and then the outcome is unknown: the change may be in the log; domain.NotFound, domain.Erased;
+// domain.Corrupt when the log contradicts itself.
+func (a *Accounts) Do(ctx context.Context, id domain.AccountID, actor string, c account.Command) (Outcome, error) {
+	h, err := a.acquire(id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer a.hot.release(h)
+	return h.ledger.do(ctx, actor, func(s *account.State) ([]event.Event, error) { return account.Decide(s, c) })
+}
+
+// View runs f on the account's state, which f must not change or keep. What f saw is durable when View returns nil. f may be called
+// more than once and must start afresh each time. f must not call the door, and holds up the account's commands for as long as it runs.
+//
+// Errors: that of f; domain.NotFound, domain.Erased, domain.Unavailable, domain.Conflict, domain.Corrupt.
+func (a *Accounts) View(ctx context.Context, id domain.AccountID, f func(*account.State) error) error {
+	h, err := a.acquire(id)
+	if err != nil {
+		return err
+	}
+	defer a.hot.release(h)
+	return h.view(ctx, f)
+}
+
+func (h *hot) view(ctx context.Context, f func(*account.State) error) error {
+	return h.ledger.view(ctx, func(s *account.State) error {
+		if s.Tx == 0 {
+			return domain.Errorf(domain.NotFound, "account %s does not exist", h.id)
+		}
+		return f(s)
+	})
+}
+
+// acquire takes an account's ledger into use. The directory's log is not an account's.
+func (a *Accounts) acquire(id domain.AccountID) (*hot, error) {
+	if id == domain.DirectoryID || id == "" {
+		return nil, domain.Errorf(domain.NotFound, "account %q does not exist", id)
+	}
+	return a.hot.acquire(id), nil
+}
+
+// Watch begins to watch an account and keeps its state in memory. Close it.
+func (a *Accounts) Watch(ctx context.Context, id domain.AccountID) (*Watch, error) {
+	h, err := a.acquire(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.view(ctx, func(*account.State) error { return nil }); err != nil {
+		a.hot.release(h)
+		return nil, err
+	}
+	return h.ledger.watches.add(func() { a.hot.release(h) }), nil
+}
+
+// Observe takes entries of a stream that its projector read, in their order, whoever wrote them. It follows what other nodes do, never waits
+// for I/O, and keeps nothing of the slice. It is for projections.Runner.Notify.
+func (a *Accounts) Observe(_ string, entries []streams.Entry) {
+	for i := range entries {
+		e := &entries[i]
+		if e.Account == domain.DirectoryID {
+			a.directory.ledger.observe(e)
+		} else if h := a.hot.find(e.Account); h != nil {
+			h.ledger.observe(e)
+			a.hot.release(h)
+		}
+	}
+}
+
+// Rebuilt forgets the states that were loaded from rows which were made anew or removed: one account's, or those of every account of a stream
+// when id is empty. They load again when somebody wants them. It is for projections.Runner.OnRebuilt.
+func (a *Accounts) Rebuilt(stream string, id domain.AccountID) {
+	for _, h := range a.hot.holdAll() {
+		if h.id == id || id == "" && a.log.StreamOf(h.id) == stream {
+			h.ledger.forget()
+		}
+		a.hot.release(h)
+	}
+}
+
+// Stats tells what the doors did so far.
+func (a *Accounts) Stats() Stats {
+	s := &a.setup.stats
+	n, size := a.hot.size()
+	return Stats{s.commands.Load(), s.transactions.Load(), s.conflicts.Load(), s.loads.Load(), s.evictions.Load(), n, size}
+}
+
+// Stored is a message whose bytes are durable and whose structure is known: what AddMessage wants.
+type Stored struct {
+	Blob    domain.BlobRef
+	Summary message.Summary
+}
+
+// Ingest streams a message into the blob store and scans it on the way. An error of r comes back as it is.
+func (a *Accounts) Ingest(ctx context.Context, r io.Reader) (Stored, error) {
+	source := &failing{r: r}
+	scanner := message.NewScanner()
+	ref, err := a.blobs.Put(ctx, io.TeeReader(source, scanner))
+	switch {
+	case source.err != nil:
+		return Stored{}, source.err
+	case err != nil:
+		return Stored{}, classify(err, "store the message")
+	}
+	return Stored{Blob: ref, Summary: scanner.Finish()}, nil
+}
+
+// failing remembers the error with which its reader ended.
+type failing struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+// await returns once the rows show all of the account that is durable now.
+func (a *Accounts) await(ctx context.Context, id domain.AccountID) error {
+	h, err := a.acquire(id)
+	if err != nil {
+		return err
+	}
+	defer a.hot.release(h)
+	at, err := h.ledger.position(ctx)
+	if err != nil {
+		return err
+	}
+	if at.Tx == 0 {
+		return nil
+	}
+	return classifyNil(a.views.Wait(ctx, a.log.StreamOf(id), at.Seq), "wait for the account's rows")
+}
+
+func classifyNil(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return classify(err, doing)
+}
+
+// Columns says which parts of an Email are wanted.
+type Columns uint8
+
+// The columns of an Email.
+const (
+	WantEnvelope  Columns = 1 << iota // Envelope
+	WantStructure                     // Structure
+	WantSummary                       // Summary
+	WantBlob                          // Blob
+)
+
+// Email is a row of the mailbox view. Envelope and Structure are IMAP wire forms. Byte slices are valid until the next row only.
+type Email struct {
+	UID       domain.UID
+	Email     domain.EmailID
+	Envelope  []byte
+	Structure []byte // BODYSTRUCTURE
+	Summary   *message.Summary
+	Blob      domain.BlobRef
+}
+
+// Emails yields the rows of a mailbox's messages in rising order of UID. It waits until the view shows all that is durable. A message that
+// was expunged meanwhile is left out.
+func (a *Accounts) Emails(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, uids domain.UIDSet, want Columns) iter.Seq2[Email, error] {
+	return func(yield func(Email, error) bool) {
+		if err := a.await(ctx, id); err != nil {
+			yield(Email{}, err)
+			return
+		}
+		for e, err := range a.views.Emails(ctx, id, mailbox, uids, want) {
+			if err != nil {
+				yield(Email{}, classify(err, "read the mailbox's rows"))
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Open reads n octets of a message from off on; n < 0 reads to the end. Errors: domain.NotFound, domain.Corrupt, never an empty message.
+func (a *Accounts) Open(ctx context.Context, ref domain.BlobRef, off, n int64) (io.ReadCloser, error) {
+	if off < 0 || off > ref.Size {
+		return nil, domain.Errorf(domain.Invalid, "octet %d lies outside a message of %d", off, ref.Size)
+	}
+	if rest := ref.Size - off; n < 0 || n > rest {
+		n = rest
+	}
+	if n == 0 && ref.Size > 0 { // Nothing is wanted of it, so its state does not matter.
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	r, err := a.blobs.Open(ctx, ref, off, n)
+	if err != nil {
+		return nil, classify(err, "open the message")
+	}
+	return r, nil
+}
+
+// unixTime is the clock in the unit of UIDVALIDITY.
+func (s *setup) unixTime() uint32 { return uint32(s.clock().Truncate(time.Second).Unix()) }
+
+// forget makes an account that was erased refuse everything, and tells those who watch it.
+func (a *Accounts) forget(id domain.AccountID) {
+	if h := a.hot.find(id); h != nil {
+		h.ledger.erase()
+		a.hot.release(h)
+	}
+}

@@ -1,0 +1,157 @@
+package mailboxes_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/streampost/streampost/adapters/sqlview"
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/message"
+	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/mailboxes"
+	"github.com/streampost/streampost/projections/projectiontest"
+)
+
+// mailbox gives one account with n messages in INBOX, and where its view's files are.
+func mailbox(t *testing.T, n int) (mailboxes.Store, *projectiontest.Log, string) {
+	log, dir := projectiontest.New(1), t.TempDir()
+	views, err := sqlview.Open(dir, sqlview.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, _ := account.Decide(account.New(), account.Open{UIDValidity: 1})
+	log.Add(id(0), 0, events...)
+	for i := range n {
+		log.Add(id(0), 0, added(i+1))
+	}
+	runner := projections.NewRunner(projections.Config{Log: log, Views: views, Projections: []projections.Projection{mailboxes.New()}, Logger: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = runner.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended; _ = views.Close() })
+	settle(t, runner, log)
+	return mailboxes.Store{Runner: runner}, log, dir
+}
+
+func settle(t *testing.T, runner *projections.Runner, log *projectiontest.Log) {
+	t.Helper()
+	head, _ := log.Head(t.Context(), "ACCOUNTS_0")
+	if err := runner.Wait(t.Context(), "ACCOUNTS_0", head); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A set of UIDs with gaps, larger than a chunk, gives what is there and in order; what was expunged is left out.
+func TestEmails(t *testing.T) {
+	store, log, _ := mailbox(t, 1500)
+	log.Add(id(0), 0, &event.MessagesExpunged{Mailbox: 1, UIDs: domain.UIDs(700), Delta: event.DeltaOf(0, 8192).Negate()})
+	settle(t, store.Runner, log)
+	var got, want []domain.UID
+	for uid := domain.UID(3); uid <= 1500; uid++ {
+		if uid != 700 && (uid <= 1200 || uid >= 1400) {
+			want = append(want, uid)
+		}
+	}
+	for e, err := range store.Emails(t.Context(), id(0), 1, domain.UIDSet{{Lo: 3, Hi: 1200}, {Lo: 1400, Hi: 9999}},
+		mailboxes.WantEnvelope|mailboxes.WantStructure|mailboxes.WantSummary|mailboxes.WantBlob) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := added(int(e.UID)).Summary
+		if !bytes.Equal(e.Envelope, message.AppendEnvelope(nil, &s.Envelope)) || !bytes.Equal(e.Structure, message.AppendStructure(nil, &s.Root, true)) ||
+			e.Summary.Envelope.MessageID != s.Envelope.MessageID || e.Blob != added(int(e.UID)).Blob || e.Email != domain.EmailID(e.UID) {
+			t.Fatalf("UID %d: %+v", e.UID, e)
+		}
+		got = append(got, e.UID)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d messages, not %d", len(got), len(want))
+	}
+}
+
+// Only what is wanted is read, and a consumer may stop.
+func TestEmailsWanted(t *testing.T) {
+	store, _, _ := mailbox(t, 3)
+	n := 0
+	for e, err := range store.Emails(t.Context(), id(0), 1, domain.UIDs(1, 2, 3), 0) {
+		if err != nil || e.Envelope != nil && len(e.Envelope) > 0 || e.Summary != nil || e.Blob != (domain.BlobRef{}) {
+			t.Fatalf("%+v, %v", e, err)
+		}
+		if n++; n == 2 {
+			break
+		}
+	}
+	for range store.Emails(t.Context(), id(0), 7, domain.UIDs(1, 2, 3), 0) {
+		t.Error("a mailbox that is not there has messages")
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range store.Emails(cancelled, id(0), 1, domain.UIDs(1), 0) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a cancelled read: %v", err)
+		}
+	}
+}
+
+// The first message with a key decides where it leads, and goes on to decide when it is gone.
+func TestThread(t *testing.T) {
+	store, log, _ := mailbox(t, 0)
+	for uid, keys := range [][]uint64{{1 << 63, 5}, {5, 6}, {7}} {
+		e := added(uid + 1)
+		e.Summary.Keys, e.Thread = keys, domain.ThreadID(uid+1)
+		log.Add(id(0), 0, e)
+	}
+	log.Add(id(0), 0, &event.MessagesExpunged{Mailbox: 1, UIDs: domain.UIDs(1), Delta: event.DeltaOf(0, 8192).Negate()})
+	settle(t, store.Runner, log)
+	for _, c := range []struct {
+		keys []uint64
+		want domain.ThreadID
+	}{{nil, 0}, {[]uint64{99}, 0}, {[]uint64{1 << 63}, 1}, {[]uint64{5}, 1}, {[]uint64{99, 6}, 2}, {[]uint64{7, 5}, 3}} {
+		if got, err := store.Thread(t.Context(), id(0), &message.Summary{Keys: c.keys}); err != nil || got != c.want {
+			t.Errorf("keys %v lead to %d, %v; want %d", c.keys, got, err, c.want)
+		}
+	}
+}
+
+// After an account is dropped its envelopes and blob keys are nowhere in the files, whether they were expunged before or not.
+func TestDropLeavesNothingReadable(t *testing.T) {
+	store, log, dir := mailbox(t, 200)
+	secret := []byte("minutes of meeting number")
+	if !found(t, dir, secret) {
+		t.Fatal("the test looks for the wrong thing")
+	}
+	log.Add(id(0), 0, &event.MessagesExpunged{Mailbox: 1, UIDs: domain.UIDSet{{Lo: 50, Hi: 150}}})
+	settle(t, store.Runner, log)
+	if err := log.Erase(t.Context(), id(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Drop(t.Context(), id(0)); err != nil {
+		t.Fatal(err)
+	}
+	if found(t, dir, secret) {
+		t.Error("an envelope can still be read in the view's files")
+	}
+}
+
+func found(t *testing.T, dir string, what []byte) bool {
+	t.Helper()
+	files, _ := filepath.Glob(dir + "/*")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, what) {
+			return true
+		}
+	}
+	return false
+}

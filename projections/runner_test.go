@@ -1,0 +1,515 @@
+package projections_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/streampost/streampost/adapters/sqlview"
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/counters"
+	"github.com/streampost/streampost/projections/dirview"
+	"github.com/streampost/streampost/projections/mailboxes"
+	"github.com/streampost/streampost/projections/projectiontest"
+	"github.com/streampost/streampost/projections/quota"
+	"github.com/streampost/streampost/streams"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	// database/sql's opener ends a moment after its DB is closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
+}
+
+var alice, bob = domain.NewAccountID([10]byte{1}), domain.NewAccountID([10]byte{2})
+
+// bench is a log with a runner on it.
+type bench struct {
+	*testing.T
+	ctx    context.Context
+	dir    string
+	log    *projectiontest.Log
+	cfg    projections.Config
+	runner *projections.Runner
+	views  *sqlview.Views
+	logged *lines
+	end    func()
+}
+
+func newBench(t *testing.T) *bench {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	b := &bench{T: t, ctx: ctx, dir: t.TempDir(), log: projectiontest.New(1), logged: new(lines), end: func() {}}
+	b.cfg = projections.Config{
+		Log: b.log, Projections: []projections.Projection{mailboxes.New(), counters.New(), quota.New(), dirview.New()},
+		Limits: projections.Limits{BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond},
+		Logger: slog.New(slog.NewTextHandler(b.logged, nil)),
+	}
+	t.Cleanup(func() { b.end() })
+	return b
+}
+
+// start runs the projectors; what they are told of by set comes first.
+func (b *bench) start(set ...func(*projections.Runner)) {
+	b.Helper()
+	b.end()
+	views, err := sqlview.Open(b.dir, sqlview.Options{Logger: b.cfg.Logger})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.views, b.cfg.Views = views, views
+	b.runner = projections.NewRunner(b.cfg)
+	for _, f := range set {
+		f(b.runner)
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = b.runner.Run(ctx) })
+	b.end = func() {
+		cancel()
+		wg.Wait()
+		_ = views.Close()
+	}
+}
+
+// open gives an account its mailboxes and n messages in INBOX.
+func (b *bench) open(id domain.AccountID, n int) {
+	events, err := account.Decide(account.New(), account.Open{UIDValidity: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.log.Add(id, 1000, events...)
+	for i := range n {
+		b.log.Add(id, int64(2000+i), &event.MessageAdded{
+			Mailbox: 1, UID: domain.UID(i + 1), Email: domain.EmailID(i + 1), Thread: domain.ThreadID(i + 1), Blob: domain.BlobRef{Size: 100, Key: domain.BlobKey{9}},
+		})
+	}
+}
+
+const stream = "ACCOUNTS_0"
+
+// wait waits until the view shows the whole log.
+func (b *bench) wait() {
+	b.Helper()
+	for _, s := range b.log.Streams() {
+		head, _ := b.log.Head(b.ctx, s)
+		if err := b.runner.Wait(b.ctx, s, head); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// write changes the view behind the projector's back.
+func (b *bench) write(statement string, args ...any) {
+	b.Helper()
+	view, err := b.views.Open(b.ctx, stream)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := view.Update(b.ctx, func(tx projections.Tx) error {
+		n, err := tx.Exec(b.ctx, statement, args...)
+		if n == 0 {
+			err = errors.Join(err, errors.New("no row was changed"))
+		}
+		return err
+	}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) verify(sel projections.Selection) projections.Report {
+	b.Helper()
+	report, err := b.runner.Verify(b.ctx, sel, 100, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return report
+}
+
+// clean fails unless the views are what the log says.
+func (b *bench) clean() {
+	b.Helper()
+	b.wait()
+	for _, d := range b.verify(projections.Selection{}).Differences {
+		b.Error(d)
+	}
+}
+
+func (b *bench) state(id domain.AccountID) *account.State {
+	b.Helper()
+	s, _, err := mailboxes.Store{Runner: b.runner}.Load(b.ctx, id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// until waits for a state of the account stream's projector.
+func (b *bench) until(want projections.State) projections.Status {
+	b.Helper()
+	for b.ctx.Err() == nil {
+		for _, s := range b.runner.Status(b.ctx) {
+			if s.Stream == stream && s.Name == mailboxes.Name && s.State == want {
+				return s
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	b.Fatalf("the projector never became %s", want)
+	return projections.Status{}
+}
+
+// lines is a log handler's output.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), s)
+}
+
+// An entry that is changed, missing, repeated or reordered stops the projector of its stream exactly there. Nothing after it is applied,
+// other streams go on, and those who wait hear of it.
+func TestSpoiltLogStopsTheProjector(t *testing.T) {
+	for name, spoil := range map[string]func(*streams.Entry){
+		"tampered": func(e *streams.Entry) { e.Prev[0]++ },
+		"missing":  func(e *streams.Entry) { e.Tx++ },
+		"repeated": func(e *streams.Entry) { e.Tx-- },
+		"foreign":  func(e *streams.Entry) { e.Account = bob },
+		"unheard of": func(e *streams.Entry) {
+			e.Transaction = &event.Transaction{Events: []event.Event{&event.DomainAdded{}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.open(alice, 9)
+			b.log.Spoil(stream, 6, spoil)
+			b.log.Add(domain.DirectoryID, 0, &event.DomainAdded{Name: "example.org"})
+			b.start()
+			status := b.until(projections.Stopped)
+			if status.Cursor != 5 || status.Head != 10 || status.LagEntries != 5 || status.Error == "" {
+				t.Errorf("status %+v", status)
+			}
+			if err := b.runner.Wait(b.ctx, stream, 5); err != nil {
+				t.Errorf("what was projected before cannot be read: %v", err)
+			}
+			if err := b.runner.Wait(b.ctx, stream, 6); !domain.Is(err, domain.Unavailable) {
+				t.Errorf("waiting for the spoilt entry: %v", err)
+			}
+			if n := b.state(alice).Usage.Messages; n != 4 {
+				t.Errorf("%d messages are there", n)
+			}
+			if err := b.runner.Wait(b.ctx, "DIRECTORY", 1); err != nil {
+				t.Errorf("the directory: %v", err)
+			}
+			if _, err := b.runner.Verify(b.ctx, projections.Selection{}, 9, nil); err != nil {
+				t.Errorf("up to its cursor the view can be compared: %v", err)
+			}
+		})
+	}
+}
+
+// A log that is healed is gone on with after a rebuild, without a restart.
+func TestStoppedProjectorGoesOnAfterRebuild(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 9)
+	b.log.Spoil(stream, 6, func(e *streams.Entry) { e.Prev[0]++ })
+	b.start()
+	b.until(projections.Stopped)
+	if err := b.runner.Rebuild(b.ctx, projections.Selection{}, nil); !domain.Is(err, domain.Corrupt) {
+		t.Fatalf("rebuild of a spoilt log: %v", err)
+	}
+	b.log.Spoil(stream, 6, func(e *streams.Entry) { e.Prev[0]-- })
+	if err := b.runner.Rebuild(b.ctx, projections.Selection{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.clean()
+}
+
+func TestLogThatLostEntriesStopsTheProjector(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 9)
+	b.start()
+	b.wait()
+	b.end()
+	b.log = projectiontest.New(1)
+	b.cfg.Log = b.log
+	b.open(alice, 3)
+	b.start()
+	b.until(projections.Stopped)
+	if err := b.runner.Rebuild(b.ctx, projections.Selection{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.clean()
+}
+
+// A log that is away is asked again, and nobody who waits is failed for it.
+func TestLogAway(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 3)
+	b.log.Fail(domain.Errorf(domain.Unavailable, "nobody is there"))
+	b.start()
+	if s := b.until(projections.Retrying); !strings.Contains(s.Error, "nobody is there") {
+		t.Errorf("status %+v", s)
+	}
+	short, cancel := context.WithTimeout(b.ctx, time.Millisecond)
+	defer cancel()
+	if err := b.runner.Wait(short, stream, 4); !domain.Is(err, domain.Unavailable) {
+		t.Errorf("wait: %v", err)
+	}
+	b.log.Fail(nil)
+	b.clean()
+	b.until(projections.Live)
+}
+
+// Rows that were changed behind the projector's back are found by the next entry that needs them, and made anew.
+func TestDamagedRowsAreHealed(t *testing.T) {
+	for name, damage := range map[string]string{
+		"message lost":     `delete from messages where uid = 2`,
+		"message too many": `insert into messages select account, mailbox, 4, email, thread, flags, modseq, size, internal, saved from messages where uid = 1`,
+		"mailbox lost":     `delete from mailboxes where mailbox = 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.open(alice, 3)
+			b.open(bob, 3)
+			b.start()
+			b.wait()
+			b.write(damage)
+			b.log.Add(alice, 0, &event.FlagsChanged{Mailbox: 1, UIDs: domain.UIDs(2), Add: event.Seen, Delta: event.Delta{Unseen: -1}})
+			b.log.Add(alice, 0, &event.MessageAdded{Mailbox: 1, UID: 4, Email: 4, Thread: 4})
+			b.wait()
+			for _, d := range b.verify(projections.Selection{Account: alice}).Differences {
+				t.Error(d)
+			}
+			if !b.logged.has("made anew") {
+				t.Error("nothing was logged")
+			}
+		})
+	}
+}
+
+// A log that contradicts itself is not healed for ever.
+func TestContradictionStopsTheProjector(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 3)
+	b.log.Add(alice, 0, &event.FlagsChanged{Mailbox: 1, UIDs: domain.UIDs(77), Add: event.Seen})
+	b.start()
+	if s := b.until(projections.Stopped); s.Cursor > 4 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestVerifyTellsEveryDifference(t *testing.T) {
+	for name, c := range map[string]struct{ damage, want string }{
+		"a flag":           {`update messages set flags = 1 where uid = 2 and account = '` + string(alice) + `'`, `messages[account="` + string(alice) + `", mailbox=1, uid=2].flags is 1 in the view and 0 by the log`},
+		"a lost row":       {`delete from emails where email = 3 and account = '` + string(alice) + `'`, `emails[account="` + string(alice) + `", email=3] is missing in the view and a row by the log`},
+		"a row too many":   {`insert into keywords values ('x', 0, 'y')`, `keywords[account="x", number=0] is a row in the view and missing by the log`},
+		"a counter":        {`update counters set unseen = 7 where mailbox = 1 and account = '` + string(bob) + `'`, `counters[account="` + string(bob) + `", mailbox=1].unseen is 7 in the view and 3 by the log`},
+		"a quota":          {`update quota set bytes = bytes + 1 where account = '` + string(bob) + `'`, `quota[account="` + string(bob) + `"].bytes is 301 in the view and 300 by the log`},
+		"a secret":         {`update emails set blob_key = x'00' where email = 1 and account = '` + string(bob) + `'`, `emails[account="` + string(bob) + `", email=1].blob_key is (secret) in the view and (another secret) by the log`},
+		"another's thread": {`insert into threads values ('` + string(bob) + `', 1, 2)`, `threads[account="` + string(bob) + `", thread_key=1] is a row in the view and missing by the log`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.open(alice, 3)
+			b.open(bob, 3)
+			b.start()
+			b.clean()
+			b.write(c.damage)
+			report := b.verify(projections.Selection{})
+			if report.Total != 1 || len(report.Differences) != 1 || !strings.HasSuffix(report.Differences[0].String(), c.want) {
+				t.Fatalf("%d differences: %v", report.Total, report.Differences)
+			}
+			if err := b.runner.Rebuild(b.ctx, projections.Selection{Projection: report.Differences[0].Projection}, nil); err != nil {
+				t.Fatal(err)
+			}
+			b.clean()
+		})
+	}
+}
+
+// Of many differences the first are listed and all are counted.
+func TestVerifyBounds(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 50)
+	b.start()
+	b.wait()
+	b.write(`update messages set size = 1`)
+	report, err := b.runner.Verify(b.ctx, projections.Selection{Projection: mailboxes.Name, Account: alice}, 5, nil)
+	if err != nil || report.Total != 50 || len(report.Differences) != 5 || report.Streams != 1 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if _, err := b.runner.Verify(b.ctx, projections.Selection{Projection: "weather"}, 5, nil); !domain.Is(err, domain.NotFound) {
+		t.Errorf("unknown projection: %v", err)
+	}
+}
+
+// A rebuild of one account leaves the rows of others alone, and tells those who keep what they read.
+func TestRebuildAccount(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 3)
+	b.open(bob, 3)
+	var mu sync.Mutex
+	var told []domain.AccountID
+	b.start(func(r *projections.Runner) {
+		r.OnRebuilt(func(_ string, id domain.AccountID) { mu.Lock(); defer mu.Unlock(); told = append(told, id) })
+	})
+	b.wait()
+	b.write(`update messages set flags = 1`)
+	var last projections.Progress
+	if err := b.runner.Rebuild(b.ctx, projections.Selection{Account: alice}, func(p projections.Progress) { last = p }); err != nil {
+		t.Fatal(err)
+	}
+	if b.state(alice).Usage.Unseen != 3 || b.state(bob).Usage.Unseen != 0 {
+		t.Errorf("alice %+v, bob %+v", b.state(alice).Usage, b.state(bob).Usage)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) != 1 || told[0] != alice {
+		t.Errorf("told of %v", told)
+	}
+	if last != (projections.Progress{Stream: stream, Done: 8, Total: 8}) && last != (projections.Progress{}) {
+		t.Errorf("progress %+v", last)
+	}
+}
+
+// Listeners hear of every entry once and in order, though views are rebuilt meanwhile.
+func TestNotify(t *testing.T) {
+	b := newBench(t)
+	var mu sync.Mutex
+	var heard []domain.Seq
+	b.open(alice, 3)
+	b.start(func(r *projections.Runner) {
+		r.Notify(func(s string, entries []streams.Entry) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, e := range entries {
+				if s == stream {
+					heard = append(heard, e.Seq)
+				}
+			}
+		})
+	})
+	b.wait()
+	for _, sel := range []projections.Selection{{}, {Projection: mailboxes.Name}, {Account: alice}, {Projection: counters.Name, Account: alice}} {
+		if err := b.runner.Rebuild(b.ctx, sel, nil); err != nil {
+			t.Fatal(err)
+		}
+		b.open(domain.NewAccountID([10]byte{byte(len(heard) + 3)}), 2)
+		b.wait()
+	}
+	b.end()
+	for i, seq := range heard {
+		if seq != domain.Seq(i+1) {
+			t.Fatalf("heard %v", heard)
+		}
+	}
+	if head, _ := b.log.Head(b.ctx, stream); int(head) != len(heard) {
+		t.Errorf("heard %d of %d", len(heard), head)
+	}
+}
+
+// An erased account leaves its position and nothing else, whether its rows are dropped or the log is replayed without its key.
+func TestErase(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 3)
+	b.open(bob, 3)
+	b.start()
+	b.wait()
+	if err := b.log.Erase(b.ctx, alice); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.runner.Drop(b.ctx, alice); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.clean() // the fold of a log whose entries cannot be read gives the same rows
+	if _, _, err := (mailboxes.Store{Runner: b.runner}).Load(b.ctx, alice); !domain.Is(err, domain.Erased) {
+		t.Errorf("load: %v", err)
+	}
+	if b.state(bob).Usage.Messages != 3 {
+		t.Error("bob lost mail")
+	}
+	if err := b.runner.Rebuild(b.ctx, projections.Selection{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.clean()
+	if err := b.runner.Drop(b.ctx, domain.NewAccountID([10]byte{99})); err != nil {
+		t.Errorf("an account that never was: %v", err)
+	}
+}
+
+// The failpoints stand around the commit: a process that dies at the first has applied nothing, at the second everything.
+func TestFailpoints(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 3)
+	var mu sync.Mutex
+	var passed []string
+	b.cfg.Failpoint = func(name string) { mu.Lock(); defer mu.Unlock(); passed = append(passed, name) }
+	b.start()
+	b.wait()
+	b.end()
+	if got := strings.Join(passed[:2], " "); got != "project.before-commit project.committed" {
+		t.Errorf("passed %s", got)
+	}
+}
+
+// A projection of another version is made anew at start; the others stay where they were.
+func TestVersion(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 3)
+	b.start()
+	b.wait()
+	b.write(`update counters set unseen = 7 where mailbox = 1`)
+	b.write(`update quota set bytes = 7`)
+	b.cfg.Projections[1] = newer{counters.New()}
+	b.start()
+	b.wait()
+	report := b.verify(projections.Selection{})
+	if report.Total != 1 || report.Differences[0].Projection != quota.Name {
+		t.Errorf("%v", report.Differences)
+	}
+}
+
+type newer struct{ projections.Projection }
+
+func (n newer) Version() int { return n.Projection.Version() + 1 }
+
+// A view file that is damaged or deleted while the server is down is made anew; one that turns out to be damaged while it runs is too.
+func TestViewIsMadeAnew(t *testing.T) {
+	b := newBench(t)
+	b.open(alice, 300)
+	b.start()
+	b.wait()
+	before := b.state(alice)
+	for name, harm := range harms {
+		b.end()
+		harm(t, b.dir+"/"+stream+".db")
+		b.start()
+		b.log.Add(alice, 0, &event.FlagsChanged{Mailbox: 1, UIDs: domain.UIDs(2, 299), Add: event.Answered})
+		b.clean()
+		after := b.state(alice)
+		if after.Usage != before.Usage || after.Mailboxes[1].UIDValidity != before.Mailboxes[1].UIDValidity || after.Mailboxes[1].Len() != 300 {
+			t.Errorf("%s: %+v before, %+v after", name, before.Usage, after.Usage)
+		}
+	}
+}
