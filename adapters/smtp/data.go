@@ -1,0 +1,148 @@
+package smtp
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"runtime"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+	"github.com/streampost/streampost/domain/delivery"
+	"github.com/streampost/streampost/projections/door"
+)
+
+// received is a message whose bytes are durable and that no account has yet.
+type received struct {
+	*transaction
+	id     string
+	stored door.Stored
+	size   int64
+	digest [sha256.Size]byte // of what the client sent, if halves are of interest
+	at     time.Time
+}
+
+// Data takes a message by DATA or BDAT (SMTP and submission).
+func (s *session) Data(r io.Reader) error {
+	m, err := s.receive(r)
+	if err != nil {
+		return s.answer(err)
+	}
+	if err := s.deliverAll(m); err != nil {
+		return err
+	}
+	s.reached(failBeforeReply)
+	s.conn.replies.Store(0)
+	return accepted(m)
+}
+
+// LMTPData takes a message by DATA or BDAT and sets a status for each recipient (RFC 2033 section 4.2).
+func (s *session) LMTPData(r io.Reader, status gosmtp.StatusCollector) error {
+	m, err := s.receive(r)
+	if err != nil {
+		// All chunks are read before the answer, or go-smtp would give one answer where each recipient is due one.
+		_, _ = io.Copy(io.Discard, r)
+		return s.answer(err)
+	}
+	s.deliverEach(m, status)
+	s.conn.replies.Store(0)
+	return nil
+}
+
+// accepted is the 250 of a message; go-smtp sends it like an error.
+func accepted(m *received) error { return reply(250, 2, 0, 0, "Accepted as "+m.id) }
+
+const failBeforeReply = "smtp.before-reply"
+
+func (s *session) reached(point string) {
+	if f := s.server.cfg.Failpoint; f != nil {
+		f(point)
+	}
+}
+
+// receive streams the message into the store with its trace fields on top.
+func (s *session) receive(r io.Reader) (*received, error) {
+	tx := s.transaction()
+	if tx == nil || len(tx.recipients) == 0 {
+		return nil, errNoMail
+	}
+	m := &received{transaction: tx, id: fmt.Sprintf("%s-%d", s.conn.ID(), s.messages.Add(1))}
+	var digest hash.Hash
+	if s.server.kind != LMTP && (len(tx.recipients) > 1 || !s.server.halves.empty()) {
+		digest = sha256.New()
+		r = io.TeeReader(r, digest)
+	}
+	in := delivery.NewReader(r, s.server.cfg.Limits.Content, s.fields(m))
+	stored, err := s.server.cfg.Accounts.Ingest(s.server.ctx, in)
+	if err != nil {
+		return nil, s.transferError(in, err)
+	}
+	m.stored, m.size, m.at = stored, in.Size(), time.Now()
+	if digest != nil {
+		digest.Sum(m.digest[:0])
+	}
+	return m, nil
+}
+
+// transferError says who is to blame: the message, the connection or the store.
+func (s *session) transferError(in *delivery.Reader, err error) error {
+	if fault := in.Fault(); fault != delivery.NoFault {
+		s.log.Info("message refused", "error", in.Err(), "octets", in.Size())
+		return faultReplies[fault]
+	}
+	reading := in.Err()
+	switch {
+	case reading == nil:
+		return err
+	case errors.Is(reading, gosmtp.ErrDataReset):
+		// The client gave up between two chunks. go-smtp runs BDAT in a goroutine of its own, and would hand a late result of this one to whatever
+		// message comes next. So the goroutine ends here and has none. Nobody waits for it.
+		runtime.Goexit()
+	}
+	s.log.Info("transfer ended early", "error", reading, "octets", in.Size())
+	var own *gosmtp.SMTPError
+	switch {
+	case errors.As(reading, &own): // go-smtp's own limit of the size.
+		return faultReplies[delivery.TooBig]
+	case errors.Is(reading, gosmtp.ErrTooLongLine):
+		return faultReplies[delivery.LongLine]
+	}
+	return errBrokenOff
+}
+
+// fields are what this server adds.
+func (s *session) fields(m *received) delivery.Fields {
+	now := time.Now()
+	t := delivery.Trace{
+		Helo: s.smtp.Hostname(), Login: m.who.Login, Hostname: s.server.cfg.Hostname, ID: m.id, Time: now,
+		// A client that said HELO has no extensions, but go-smtp does not tell: it counts as ESMTP.
+		Protocol: delivery.Protocol{LMTP: s.server.kind == LMTP, UTF8: m.utf8, TLS: s.tls != nil, Auth: m.who.Login != ""},
+	}
+	if a := s.conn.Address(); a.IsValid() {
+		t.Address = a.WithZone("").String()
+	}
+	if s.tls != nil {
+		t.Cipher = tls.CipherSuiteName(s.tls.CipherSuite)
+	}
+	if len(m.recipients) == 1 {
+		t.For = m.recipients[0].address
+	}
+	f := delivery.Fields{Top: delivery.ReturnPath(m.sender) + t.Received()}
+	if s.server.kind == Submission {
+		f.Date = delivery.Date(now)
+		f.MessageID = "<" + rand.Text() + "@" + s.server.cfg.Hostname + ">"
+	}
+	return f
+}
+
+// actor is what the log names as the origin of the change.
+func (s *session) actor(m *received) string {
+	if m.who.Login != "" {
+		return m.who.Login
+	}
+	return s.server.kind.String()
+}

@@ -1,0 +1,146 @@
+// Package webadmin is the REST door for operators: the command line and monitoring speak to a running server through it.
+//
+// It is its own listener, meant for loopback, in plain HTTP (RFC 9110). Every route below /v1 wants the bearer token (RFC 6750), which is
+// compared in constant time; /healthz, /readyz and /metrics want none and say nothing about mail. Bodies are JSON. An error is
+// {"statusCode", "type", "message", "cause"?}; errors.go has the one table from domain.Kind to status.
+//
+// Work that may take long (verify, rebuild, import, show) answers in newline-delimited JSON, one Line at a time, so that a client sees
+// progress and cancels by closing the connection. Its last line is a result or an error; an answer without either was cut off.
+//
+// Limits: every request has a bound on its header, body and time, see Limits.
+package webadmin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Limits bound what clients can use up. Zero fields have the defaults in their comments.
+type Limits struct {
+	Connections int           // at once: 100
+	Body        int64         // octets of a request body, imports aside: 1 MiB
+	Message     int64         // octets of one imported message: 256 MiB
+	HeaderTime  time.Duration // to send the header of a request: 10 s
+	RequestTime time.Duration // for a request; between two lines of one that streams: 1 min
+	IdleTime    time.Duration // without a request: 2 min
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if l.Connections == 0 {
+		l.Connections = 100
+	}
+	def(&l.Body, 1<<20)
+	def(&l.Message, 256<<20)
+	def((*int64)(&l.HeaderTime), int64(10*time.Second))
+	def((*int64)(&l.RequestTime), int64(time.Minute))
+	def((*int64)(&l.IdleTime), int64(2*time.Minute))
+	return l
+}
+
+// Config is what New needs. Every field but Limits must be set.
+type Config struct {
+	Token   string
+	Backend Backend
+	Logger  *slog.Logger
+	Limits  Limits
+}
+
+// Server is the REST door. It is an http.Handler.
+type Server struct {
+	token  [sha256.Size]byte
+	b      Backend
+	log    *slog.Logger
+	limits Limits
+	http   *http.Server
+}
+
+// New makes the door.
+func New(c Config) (*Server, error) {
+	if c.Token == "" {
+		return nil, errors.New("the admin door needs a token")
+	}
+	s := &Server{token: sha256.Sum256([]byte(c.Token)), b: c.Backend, log: c.Logger, limits: c.Limits.withDefaults()}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: s.limits.HeaderTime,
+		IdleTimeout:       s.limits.IdleTime,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
+
+// Serve answers on a listener until Shutdown. It may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(newLimited(l, s.limits.Connections)); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown takes no new requests and waits for those in flight; when ctx ends first it cuts them off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	return err
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, route := range Routes {
+		mux.Handle(route.Pattern, s.guard(route))
+	}
+	mux.Handle("GET /metrics", s.b.Metrics)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, Error{StatusCode: http.StatusNotFound, Type: "notFound", Message: "there is nothing at " + r.URL.Path})
+	})
+	return mux
+}
+
+// guard puts authentication, limits and error replies around a route.
+func (s *Server) guard(route Route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		deadline := time.Now().Add(s.limits.RequestTime)
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(deadline) // a ResponseWriter without deadlines is a test's recorder
+		_ = control.SetWriteDeadline(deadline)
+		if !route.Public && !s.authorized(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750 section 3.
+			writeError(w, Error{StatusCode: http.StatusUnauthorized, Type: "unauthorized", Message: "the request needs the admin token"})
+			return
+		}
+		if !route.Streams {
+			r.Body = http.MaxBytesReader(w, r.Body, s.limits.Body)
+			ctx, cancel := context.WithDeadline(r.Context(), deadline)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		if err := route.serve(s, w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// authorized compares hashes, so that neither the token's bytes nor its length show in the time it takes.
+func (s *Server) authorized(r *http.Request) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+}
