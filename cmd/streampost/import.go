@@ -1,0 +1,300 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/streampost/streampost/adapters/maildir"
+	"github.com/streampost/streampost/adapters/mbox"
+	"github.com/streampost/streampost/adapters/webadmin"
+)
+
+// ImportCmd imports mail.
+type ImportCmd struct {
+	Mbox    ImportMboxCmd    `cmd:"" help:"Import an mbox file, or a directory of them."`
+	Maildir ImportMaildirCmd `cmd:"" help:"Import a maildir with all its folders."`
+}
+
+// ImportFlags are what both forms share.
+type ImportFlags struct {
+	Path    string `arg:"" help:"What to import."`
+	Account string `required:"" short:"a" placeholder:"ACCOUNT" help:"Address or id of the account to import into."`
+	State   string `placeholder:"FILE" help:"Where to note what is done, so that the same command resumes after an interruption (PATH.streampost-import)."`
+	Again   bool   `help:"Forget an earlier run and import everything again."`
+	JSON    bool   `name:"json" help:"Print JSON lines."`
+}
+
+const importHelp = `Dates, flags and folders are kept; mailboxes that do not exist are made. A message that the server refuses is named with the reason at the end and the exit code is then 4; all others are imported. Each message that the server has stored is noted in the state file, so an interrupted import resumes where it stopped.
+
+`
+
+// ImportMboxCmd imports mbox files.
+type ImportMboxCmd struct {
+	ImportFlags
+	Mailbox string `placeholder:"NAME" help:"Mailbox to import a file into. Without it that is INBOX, and the name of each file for a directory."`
+}
+
+// Help teaches.
+func (*ImportMboxCmd) Help() string {
+	return importHelp + `mboxo, mboxrd, mboxcl2 and Thunderbird's files are read. Flags come from Status, X-Status, X-Mozilla-Status and X-Keywords.
+
+Examples:
+
+  streampost import mbox ~/mail/inbox.mbox --account alice@example.org
+  streampost import mbox takeout.mbox --account alice@example.org --mailbox Archive/2019`
+}
+
+// Run imports.
+func (c *ImportMboxCmd) Run(g *Globals, env *Env) error {
+	return c.run(g, env, func(im *importer) error {
+		info, err := os.Stat(c.Path)
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return im.mbox(c.Path, or(c.Mailbox, "INBOX"))
+		}
+		return filepath.WalkDir(c.Path, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+				return err
+			}
+			rel, err := filepath.Rel(c.Path, path)
+			if err != nil {
+				return err
+			}
+			name := strings.TrimSuffix(filepath.ToSlash(rel), ".mbox")
+			name = strings.ReplaceAll(name, ".sbd/", "/") // Thunderbird's directory of subfolders
+			if err := im.mbox(path, or(c.Mailbox, name)); errors.Is(err, mbox.ErrFormat) {
+				env.tell("%s is passed over: %v\n", path, err)
+				return nil
+			} else if err != nil {
+				return err
+			}
+			return nil
+		})
+	})
+}
+
+// ImportMaildirCmd imports a maildir.
+type ImportMaildirCmd struct {
+	ImportFlags
+}
+
+// Help teaches.
+func (*ImportMaildirCmd) Help() string {
+	return importHelp + `Folders may be Maildir++ (.Sent, .Work.2020) or plain directories. Dates come from the files' times, keywords from dovecot-keywords.
+
+Example:
+
+  streampost import maildir ~/Maildir --account alice@example.org`
+}
+
+// Run imports.
+func (c *ImportMaildirCmd) Run(g *Globals, env *Env) error {
+	return c.run(g, env, func(im *importer) error { return im.maildir(c.Path) })
+}
+
+// importer sends messages to the server in one streaming request and notes the answers.
+type importer struct {
+	env    *Env
+	out    webadmin.ImportWriter
+	done   map[string]bool // refs of an earlier run
+	sent   uint64
+	passed uint64 // refs that were done already
+	local  []refusal
+}
+
+type refusal struct{ ref, why string }
+
+func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) error {
+	server, err := g.connect()
+	if err != nil {
+		return err
+	}
+	state, done, err := c.openState()
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	began := time.Now()
+	body, pipe := io.Pipe()
+	im := &importer{env: env, out: webadmin.ImportWriter{W: pipe}, done: done}
+	walked := make(chan error, 1)
+	go func() {
+		err := walk(im)
+		_ = pipe.CloseWithError(err) // never fails
+		walked <- err
+	}()
+	var refused []refusal
+	var answered uint64
+	bar := newBar(env)
+	var sum webadmin.ImportSum
+	err = server.stream(env, http.MethodPost, path("accounts", c.Account, "messages"), body, func(raw json.RawMessage) error {
+		var m webadmin.Imported
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return err
+		}
+		answered++
+		bar.show(webadmin.Progress{Done: answered, Unit: "messages", At: m.Mailbox})
+		if m.Error != nil {
+			refused = append(refused, refusal{m.Ref, m.Error.Error()})
+			return nil
+		}
+		_, err := fmt.Fprintln(state, m.Ref)
+		return err
+	}, &sum)
+	bar.finish()
+	_ = body.Close() // ends the walk when the request failed
+	if walkErr := <-walked; walkErr != nil && !errors.Is(walkErr, io.ErrClosedPipe) {
+		err = walkErr
+	}
+	refused = append(im.local, refused...)
+	for _, r := range refused {
+		if c.JSON {
+			env.printf("%s\n", mustJSON(map[string]string{"refused": r.ref, "why": r.why}))
+		} else {
+			env.printf("refused %s: %s\n", r.ref, r.why)
+		}
+	}
+	imported := int(answered) - (len(refused) - len(im.local))
+	if c.JSON {
+		env.printf("%s\n", mustJSON(map[string]any{"imported": imported, "refused": len(refused), "doneBefore": im.passed, "seconds": time.Since(began).Seconds()}))
+	} else {
+		env.printf("%d messages imported, %d refused, %d done before, in %s\n", imported, len(refused), im.passed, time.Since(began).Round(time.Millisecond))
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("the import is not complete, run the same command again to resume: %w", err)
+	case len(refused) > 0:
+		return &exitError{exitFound, nil}
+	}
+	return nil
+}
+
+// openState reads what an earlier run has done and opens the file to add to it. A line that a crash cut short is not counted as done.
+func (c *ImportFlags) openState() (*os.File, map[string]bool, error) {
+	name := or(c.State, strings.TrimRight(c.Path, "/")+".streampost-import")
+	head := "# streampost import into " + c.Account + "\n"
+	text, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	done := map[string]bool{}
+	if c.Again || len(text) == 0 {
+		text = nil
+	} else if !strings.HasPrefix(string(text), head) {
+		return nil, nil, usage("%s is of an import into another account: name another file with --state, or say --again", name)
+	}
+	whole := strings.LastIndexByte(string(text), '\n') + 1
+	for line := range strings.Lines(string(text[:whole])) {
+		done[strings.TrimSuffix(line, "\n")] = true
+	}
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("note what is imported (another file can be named with --state): %w", err)
+	}
+	if err := file.Truncate(int64(whole)); err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	if _, err := file.Seek(0, io.SeekEnd); err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	if whole == 0 {
+		if _, err := file.WriteString(head); err != nil {
+			return nil, nil, errors.Join(err, file.Close())
+		}
+	}
+	return file, done, nil
+}
+
+func (im *importer) add(h webadmin.ImportHeader, open func() (io.Reader, error)) error {
+	if im.env.interrupted() {
+		return errors.New("interrupted")
+	}
+	if im.done[h.Ref] {
+		im.passed++
+		return nil
+	}
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	im.sent++
+	return im.out.Add(h, r)
+}
+
+func (im *importer) mbox(name, mailbox string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	messages := mbox.NewReader(file, info.Size())
+	for {
+		m, err := messages.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		ref := fmt.Sprintf("%s@%d", name, m.Offset)
+		if m.Skip != "" {
+			im.local = append(im.local, refusal{ref, m.Skip})
+			continue
+		}
+		h := webadmin.ImportHeader{Mailbox: mailbox, Flags: m.Flags, Size: m.Size, Ref: ref}
+		if !m.Date.IsZero() {
+			h.Internal = m.Date.Unix()
+		}
+		if err := im.add(h, func() (io.Reader, error) { return m.Open(), nil }); err != nil {
+			return err
+		}
+	}
+}
+
+func (im *importer) maildir(root string) error {
+	folders, err := maildir.Folders(root)
+	if err != nil {
+		return err
+	}
+	for _, f := range folders {
+		messages, err := f.Messages()
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			if err := im.file(f, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (im *importer) file(f maildir.Folder, m maildir.Message) error {
+	ref := f.Name + "/" + m.Key
+	if im.done[ref] {
+		im.passed++
+		return nil
+	}
+	r, size, err := m.Open()
+	if err != nil {
+		im.local = append(im.local, refusal{ref, err.Error()})
+		return nil
+	}
+	defer r.Close()
+	return im.add(webadmin.ImportHeader{Mailbox: f.Name, Flags: m.Flags, Internal: m.Date.Unix(), Size: size, Ref: ref}, func() (io.Reader, error) { return r, nil })
+}

@@ -1,0 +1,38 @@
+package main
+
+import "net/http"
+
+// KeysCmd manages the master key.
+type KeysCmd struct {
+	Rotate KeysRotateCmd `cmd:"" help:"Make a new master key and wrap every account's key with it."`
+}
+
+// KeysRotateCmd makes a new master key.
+type KeysRotateCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Help teaches.
+func (*KeysRotateCmd) Help() string {
+	return `The messages and the log are not touched: only the accounts' keys are wrapped anew. Make a new backup of keys/ afterwards; the old backup still opens what was backed up with it. A master key from the environment is rotated by the operator, see docs/operator.md.`
+}
+
+// Run rotates.
+func (c *KeysRotateCmd) Run(g *Globals, env *Env) error {
+	server, err := g.connectOrOpen(env)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	var sum struct {
+		Keys int `json:"keys"`
+	}
+	if err := server.stream(env, http.MethodPost, path("keys", "rotate"), nil, nil, &sum); err != nil {
+		return err
+	}
+	if c.JSON {
+		return env.json(sum)
+	}
+	env.printf("%d keys and secrets are wrapped with the new master key\n", sum.Keys)
+	return nil
+}

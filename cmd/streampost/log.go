@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/domain"
+)
+
+// LogCmd reads and verifies the log of record.
+type LogCmd struct {
+	Verify LogVerifyCmd `cmd:"" help:"Prove that the log is whole: no entry missing, changed, moved or unreadable."`
+	Show   LogShowCmd   `cmd:"" help:"Show an account's transactions."`
+}
+
+// LogVerifyCmd proves that the log is whole.
+type LogVerifyCmd struct {
+	Account string `arg:"" optional:"" help:"Address or id of one account; everything without it."`
+	Shard   string `placeholder:"STREAM" help:"One stream only, such as ACCOUNTS_3 or DIRECTORY."`
+	JSON    bool   `name:"json" help:"Print JSON lines."`
+}
+
+// Help teaches.
+func (*LogVerifyCmd) Help() string {
+	return `Each account's transactions must be numbered without gaps, each must carry the hash of the one before it, and each must open with the account's key. Damage is printed with account and Tx, and the exit code is then 4. It works beside a running server, or without one on its data directory.
+
+Examples:
+
+  streampost log verify
+  streampost log verify alice@example.org
+  streampost log verify --shard ACCOUNTS_3 --json`
+}
+
+// Run walks the log.
+func (c *LogVerifyCmd) Run(g *Globals, env *Env) error {
+	server, err := g.connectOrOpen(env)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	var sum webadmin.Verified
+	err = server.stream(env, http.MethodPost, path("log", "verify")+query("account", c.Account, "stream", c.Shard), nil, func(raw json.RawMessage) error {
+		var d webadmin.Damage
+		if c.JSON {
+			env.printf("%s\n", raw)
+			return nil
+		}
+		if err := json.Unmarshal(raw, &d); err != nil {
+			return err
+		}
+		env.printf("%s seq %d account %s Tx %d: %s\n", d.Stream, d.Seq, d.Account, d.Tx, d.Problem)
+		return nil
+	}, &sum)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		env.printf("%s\n", mustJSON(sum))
+	} else {
+		env.printf("%d entries of %d accounts, %d of them erased, %d damaged\n", sum.Entries, sum.Accounts, sum.Erased, sum.Damages)
+	}
+	if sum.Damages > 0 {
+		return &exitError{exitFound, nil}
+	}
+	return nil
+}
+
+// LogShowCmd shows transactions.
+type LogShowCmd struct {
+	Account string    `arg:"" help:"Address or id of the account, or the word directory."`
+	From    domain.Tx `placeholder:"TX" help:"Begin at this transaction."`
+	JSON    bool      `name:"json" help:"Print one JSON object per line, with everything but keys."`
+}
+
+// Help teaches.
+func (*LogShowCmd) Help() string {
+	return `Examples:
+
+  streampost log show alice@example.org
+  streampost log show alice@example.org --from 100 --json | jq .transaction.events
+  streampost log show directory`
+}
+
+// shownTransaction is what the text form uses of a transaction.
+type shownTransaction struct {
+	At     int64             `json:"at"`
+	Actor  string            `json:"actor"`
+	Events []json.RawMessage `json:"events"`
+}
+
+// Run prints the log.
+func (c *LogShowCmd) Run(g *Globals, env *Env) error {
+	server, err := g.connectOrOpen(env)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	from := ""
+	if c.From > 0 {
+		from = strconv.FormatUint(uint64(c.From), 10)
+	}
+	var sum struct{ Entries int }
+	return server.stream(env, http.MethodGet, path("accounts", c.Account, "log")+query("from", from), nil, func(raw json.RawMessage) error {
+		if c.JSON {
+			env.printf("%s\n", raw)
+			return nil
+		}
+		var e struct {
+			webadmin.LogEntry
+			Transaction *shownTransaction `json:"transaction"`
+		}
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return err
+		}
+		if e.Transaction == nil {
+			env.printf("%d  erased\n", e.Tx)
+			return nil
+		}
+		env.printf("%d  %s  %s\n", e.Tx, time.UnixMilli(e.Transaction.At).UTC().Format(time.RFC3339), e.Transaction.Actor)
+		for _, event := range e.Transaction.Events {
+			env.printf("    %s\n", eventLine(event))
+		}
+		return nil
+	}, &sum)
+}
+
+// eventLine makes one line of an event, without the long parts that --json shows.
+func eventLine(raw json.RawMessage) string {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return string(raw)
+	}
+	var line struct {
+		Type    string
+		Summary struct{ Envelope struct{ Subject string } }
+		Blob    struct{ ID string }
+	}
+	if err := json.Unmarshal(raw, &line); err != nil {
+		return string(raw)
+	}
+	delete(fields, "type")
+	if _, ok := fields["summary"]; ok {
+		fields["summary"] = mustJSON(line.Summary.Envelope.Subject)
+		fields["blob"] = mustJSON(line.Blob.ID[:min(12, len(line.Blob.ID))])
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		line.Type += " " + name + "=" + string(fields[name])
+	}
+	return line.Type
+}
+
+// mustJSON encodes what cannot fail.
+func mustJSON(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// query makes ?key=value&... of the pairs whose values are not empty.
+func query(pairs ...string) string {
+	values := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			values.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return "?" + values.Encode()
+}

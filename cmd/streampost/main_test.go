@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/streampost/streampost/ops/config"
+)
+
+var update = flag.Bool("update", false, "write the pages in docs/ that are made from the program")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"streampost": main})
+}
+
+// TestScripts tells one story per file in testdata.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("OFFSET", strconv.Itoa(freeOffset(t)))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready,
+			"exits": exits,
+			"post":  post,
+		},
+	})
+}
+
+// freeOffset finds a port offset at which none of the default ports is taken.
+func freeOffset(t *testing.T) int {
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		offset := l.Addr().(*net.TCPAddr).Port%20000 + 10000
+		l.Close()
+		free := true
+		for _, port := range []int{1143, 1993, 1025, 1587, 1465, 1124, 8000} {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
+			if free = err == nil; !free {
+				break
+			}
+			l.Close()
+		}
+		if free {
+			return offset
+		}
+	}
+	t.Fatal("no free range of ports")
+	return 0
+}
+
+// ready waits until the server at $OFFSET answers /readyz.
+func ready(ts *testscript.TestScript, _ bool, _ []string) {
+	offset, err := strconv.Atoi(ts.Getenv("OFFSET"))
+	ts.Check(err)
+	url := fmt.Sprintf("http://127.0.0.1:%d/readyz", 8000+offset)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(url)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+	}
+	ts.Fatalf("the server is not ready after a minute")
+}
+
+// exits runs streampost and checks its exit code: exits CODE ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits code args...")
+	}
+	err := ts.Exec("streampost", args[1:]...)
+	code := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// post delivers a message over LMTP at $OFFSET: post RCPT FILE
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := strconv.Atoi(ts.Getenv("OFFSET"))
+	ts.Check(err)
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", 1124+offset))
+	ts.Check(err)
+	defer c.Close()
+	ts.Check(c.SetDeadline(time.Now().Add(time.Minute)))
+	body := strings.ReplaceAll(ts.ReadFile(args[1]), "\n", "\r\n")
+	_, err = fmt.Fprintf(c, "LHLO test\r\nMAIL FROM:<>\r\nRCPT TO:<%s>\r\nDATA\r\n", args[0])
+	ts.Check(err)
+	var got bytes.Buffer
+	read := func(until string) {
+		for !strings.Contains(got.String(), until) {
+			piece := make([]byte, 4096)
+			n, err := c.Read(piece)
+			got.Write(piece[:n])
+			if err != nil {
+				ts.Fatalf("%v after %s", err, got.String())
+			}
+		}
+	}
+	read("\r\n354 ")
+	_, err = fmt.Fprintf(c, "%s.\r\nQUIT\r\n", body)
+	ts.Check(err)
+	read("\r\n221 ")
+	if !strings.Contains(got.String(), "\r\n250 2.0.0") && !strings.Contains(got.String(), "\r\n250 2.1.5") {
+		ts.Fatalf("the message was not accepted: %s", got.String())
+	}
+}
+
+// The pages in docs/ that are made from the program say what it says.
+func TestGeneratedPages(t *testing.T) {
+	for name, write := range generated {
+		var want bytes.Buffer
+		if err := write(&want); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("..", "..", "docs", name)
+		if *update {
+			if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("docs/%s is not what the program says: run go test ./cmd/streampost -update (%v)", name, err)
+		}
+	}
+}
+
+// No limit of an adapter is left out of the configuration: every field of every Limits is set by the defaults.
+func TestEveryLimitIsConfigured(t *testing.T) {
+	c := config.Default()
+	var check func(path string, v reflect.Value)
+	check = func(path string, v reflect.Value) {
+		for i := range v.NumField() {
+			field := path + "." + v.Type().Field(i).Name
+			if f := v.Field(i); f.Kind() == reflect.Struct {
+				check(field, f)
+			} else if f.IsZero() {
+				t.Errorf("%s has no key in the configuration", field)
+			}
+		}
+	}
+	check("imap", reflect.ValueOf(imapLimits(c.IMAP.Limits)))
+	check("smtp", reflect.ValueOf(smtpLimits(c.SMTP.Limits)))
+	check("submission", reflect.ValueOf(smtpLimits(c.Submission.Limits)))
+	check("lmtp", reflect.ValueOf(smtpLimits(c.LMTP.Limits)))
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/ops/lifecycle"
+)
+
+// connectOrOpen gives the running server, or, when none runs, opens the data directory itself and gives a door to that which only this process
+// can reach. The directory's lock keeps a server from starting meanwhile.
+func (g *Globals) connectOrOpen(env *Env) (*session, error) {
+	found, err := g.connect()
+	if err == nil {
+		err = found.call(env, http.MethodGet, path("status"), nil, nil)
+	}
+	var exit *exitError
+	if err == nil || g.URL != "" || !errors.As(err, &exit) || exit.code != exitUnreachable {
+		return &session{client: found}, err
+	}
+	loaded, err := g.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := exists(loaded.Config.Data); err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	c, err := newCore(&loaded.Config, log)
+	if err != nil {
+		return nil, err
+	}
+	var opened *client
+	if err = c.open(env); err == nil {
+		err = c.settle(env)
+	}
+	if err == nil {
+		opened, err = c.privateDoor()
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return &session{opened, c}, nil
+}
+
+// session is a client and, without a running server, the core behind it.
+type session struct {
+	*client
+	core *core
+}
+
+// Close ends what connectOrOpen opened.
+func (s *session) Close() {
+	if s.core != nil {
+		if err := s.core.close(); err != nil {
+			s.core.log.Error("close", "err", err)
+		}
+	}
+}
+
+// settle waits until the views show what the log holds, as far as they can: a view that has stopped is one of the things to be looked at.
+func (c *core) settle(ctx context.Context) error {
+	for _, stream := range c.streams.Streams() {
+		head, err := c.streams.Head(ctx, stream)
+		if err != nil {
+			return err
+		}
+		if err := c.runner.Wait(ctx, stream, head); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// privateDoor serves the admin door inside this process.
+func (c *core) privateDoor() (*client, error) {
+	token := rand.Text()
+	door, err := c.admin(token, func() []webadmin.Listener { return nil })
+	if err != nil {
+		return nil, err
+	}
+	pipe := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	c.group.Start(lifecycle.Part{Name: "admin", Run: func(context.Context) error { return door.Serve(pipe) }, Stop: door.Shutdown})
+	return &client{adminAccess{"http://streampost", token}, &http.Client{Transport: &http.Transport{DialContext: pipe.dial}}}, nil
+}
+
+// pipeListener accepts connections from its own dial.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipeListener) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "inside", Net: "pipe"} }

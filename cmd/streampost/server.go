@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/streampost/streampost/adapters/imap"
+	"github.com/streampost/streampost/adapters/netline"
+	"github.com/streampost/streampost/adapters/smtp"
+	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/ops/config"
+	"github.com/streampost/streampost/ops/lifecycle"
+)
+
+// server is a core with its listeners.
+type server struct {
+	*core
+	tls           *tls.Config
+	sockets       []*socket
+	demoPasswords map[string]string
+}
+
+// socket is an open listener and what it is for.
+type socket struct {
+	net.Listener
+	protocol string
+	implicit bool // TLS from the first octet
+	loopback bool
+}
+
+// newServer takes the data directory and the sockets first, so that a second process or a port in use is found before anything else happens.
+// Clients that come early wait in the kernel's queue until start.
+func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (*server, error) {
+	c, err := newCore(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{core: c}
+	for _, step := range []func(context.Context) error{s.listen, c.open, s.certificate} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+// listen opens every socket.
+func (s *server) listen(ctx context.Context) error {
+	s.group.Start(lifecycle.Part{Name: "sockets", Stop: func(context.Context) error {
+		for _, l := range s.sockets {
+			_ = l.Close() // most are closed already by who served them
+		}
+		return nil
+	}})
+	for _, group := range []struct {
+		protocol  string
+		implicit  bool
+		addresses []string
+	}{
+		{"imap", false, s.cfg.IMAP.Listen},
+		{"imap", true, s.cfg.IMAP.ListenTLS},
+		{"smtp", false, s.cfg.SMTP.Listen},
+		{"submission", false, s.cfg.Submission.Listen},
+		{"submission", true, s.cfg.Submission.ListenTLS},
+		{"lmtp", false, s.cfg.LMTP.Listen},
+		{"admin", false, s.cfg.Admin.Listen},
+	} {
+		for _, address := range group.addresses {
+			l, err := netline.Listen(ctx, config.Shift(address, s.cfg.PortOffset))
+			if err != nil {
+				return err
+			}
+			s.sockets = append(s.sockets, &socket{l, group.protocol, group.implicit, isLoopback(l.Addr())})
+		}
+	}
+	return nil
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback() // what is not TCP is a Unix socket
+}
+
+// certificate loads the configured certificate, or makes one.
+func (s *server) certificate(context.Context) error {
+	var cert *netline.Certificate
+	var err error
+	if s.cfg.TLS.Certificate != "" {
+		cert, err = netline.LoadCertificate(s.cfg.TLS.Certificate, s.cfg.TLS.Key)
+	} else {
+		cert, err = netline.SelfSigned(s.data.join("tls"), s.hostname(), "localhost", "127.0.0.1", "::1")
+	}
+	if err != nil {
+		return err
+	}
+	oldest := uint16(tls.VersionTLS12)
+	if s.cfg.TLS.MinVersion == "1.3" {
+		oldest = tls.VersionTLS13
+	}
+	s.tls = cert.Config(oldest)
+	return nil
+}
+
+// service is what every protocol's server has.
+type service interface {
+	Serve(ctx context.Context, l net.Listener, implicitTLS bool) error
+	Shutdown(ctx context.Context) error
+}
+
+// start serves every socket. The admin door begins first and ends last, so that a supervisor can watch the others drain.
+func (s *server) start(ctx context.Context) error {
+	if err := s.startAdmin(); err != nil {
+		return err
+	}
+	makers := map[string]func(loopback bool) (service, error){"imap": s.imap, "smtp": s.smtp, "submission": s.submission, "lmtp": s.lmtp}
+	made := map[string]service{}
+	var parts []lifecycle.Part
+	for _, l := range s.sockets {
+		make, found := makers[l.protocol]
+		if !found {
+			continue // the admin door
+		}
+		name := l.protocol
+		if !l.loopback {
+			name += " for the network" // logins without TLS are decided for a server, not for a socket
+		}
+		if made[name] == nil {
+			served, err := make(l.loopback)
+			if err != nil {
+				return err
+			}
+			made[name] = served
+			parts = append(parts, lifecycle.Part{Name: name, Stop: served.Shutdown})
+		}
+		served := made[name]
+		parts = append(parts, lifecycle.Part{Name: name + " on " + l.Addr().String(), Run: func(ctx context.Context) error { return served.Serve(ctx, l.Listener, l.implicit) }})
+	}
+	s.group.Start(parts...)
+	return nil
+}
+
+func (s *server) startAdmin() error {
+	token, err := s.token()
+	if err != nil {
+		return err
+	}
+	door, err := s.admin(token, s.listing)
+	if err != nil {
+		return err
+	}
+	for _, l := range s.sockets {
+		if l.protocol != "admin" {
+			continue
+		}
+		if err := s.data.writeJSON(adminFile, adminAccess{adminURL(l.Addr()), token}); err != nil {
+			return err
+		}
+		s.group.Start(lifecycle.Part{Name: "admin on " + l.Addr().String(), Run: func(context.Context) error { return door.Serve(l.Listener) }, Stop: door.Shutdown})
+	}
+	return nil
+}
+
+func adminURL(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return "unix:" + a.String()
+	}
+	if tcp.IP.IsUnspecified() {
+		_, port, _ := net.SplitHostPort(a.String())
+		return "http://127.0.0.1:" + port
+	}
+	return "http://" + a.String()
+}
+
+// listing is what status shows of the sockets.
+func (s *server) listing() []webadmin.Listener {
+	var all []webadmin.Listener
+	for _, l := range s.sockets {
+		shown := webadmin.Listener{Protocol: l.protocol, Address: l.Addr().String(), TLS: "starttls"}
+		switch {
+		case l.implicit:
+			shown.TLS = "implicit"
+		case l.protocol == "admin":
+			shown.TLS = "none"
+		}
+		all = append(all, shown)
+	}
+	return all
+}
+
+func (s *server) imap(loopback bool) (service, error) {
+	cfg := s.cfg.IMAP
+	return imap.New(imap.Config{
+		Accounts:          s.accounts,
+		Directory:         s.directory,
+		TLS:               s.tls,
+		AllowInsecureAuth: loopback && cfg.PlaintextOnLoopback,
+		Limits:            imapLimits(cfg.Limits),
+		Without:           cfg.Without,
+		Version:           version(),
+		Logger:            s.log.With("protocol", "imap"),
+		Metrics:           s.metrics.Protocol("imap"),
+	})
+}
+
+func (s *server) smtp(bool) (service, error) {
+	return s.mail(smtp.MX, s.cfg.SMTP.Limits, func(c *smtp.Config) { c.QuotaTemporary = s.cfg.SMTP.QuotaTemporary })
+}
+
+func (s *server) submission(bool) (service, error) {
+	return s.mail(smtp.Submission, s.cfg.Submission.Limits, func(c *smtp.Config) { c.PlaintextOnLoopback = s.cfg.Submission.PlaintextOnLoopback })
+}
+
+func (s *server) lmtp(bool) (service, error) {
+	return s.mail(smtp.LMTP, s.cfg.LMTP.Limits, func(c *smtp.Config) { c.QuotaTemporary = s.cfg.LMTP.QuotaTemporary })
+}
+
+func (s *server) mail(kind smtp.Kind, limits config.SMTPLimits, more func(*smtp.Config)) (service, error) {
+	counts := s.metrics.Protocol(kind.String())
+	cfg := smtp.Config{
+		Accounts:  s.accounts,
+		Directory: s.directory,
+		Hostname:  s.hostname(),
+		TLS:       s.tls,
+		Limits:    smtpLimits(limits),
+		Logger:    s.log.With("protocol", kind.String()),
+		Failpoint: s.failpoint,
+		Metrics: smtp.Metrics{
+			Opened: counts.Connected, Closed: counts.Disconnected, Limited: counts.Refused, Login: counts.LoggedIn,
+			Refused: counts.Answer, Delivered: counts.Delivered,
+		},
+	}
+	more(&cfg)
+	return smtp.New(kind, cfg)
+}
+
+// hostname is the configured name, or the operating system's.
+func (c *core) hostname() string {
+	if c.cfg.Hostname != "" {
+		return c.cfg.Hostname
+	}
+	name, err := os.Hostname()
+	if err != nil || strings.TrimSpace(name) == "" {
+		return "localhost"
+	}
+	return name
+}

@@ -1,0 +1,72 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Space is the free room on a file system.
+type Space struct {
+	Free, Total           uint64 // octets, as an unprivileged process sees them
+	FreeInodes, AllInodes uint64 // AllInodes is 0 where the file system does not count them
+}
+
+// FreeSpace looks at the file system that holds a directory.
+func FreeSpace(dir string) (Space, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return Space{}, fmt.Errorf("look at the free space of %s: %w", dir, err)
+	}
+	return Space{s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), s.Ffree, s.Files}, nil
+}
+
+// Disk checks that a directory's file system has room: degraded below one tenth, unhealthy below the reserve (octets).
+func Disk(dir string, reserve uint64) Check {
+	return Check{Name: "disk", Look: func(context.Context) (Status, string) {
+		s, err := FreeSpace(dir)
+		switch {
+		case err != nil:
+			return Unhealthy, err.Error()
+		case s.Free < reserve:
+			return Unhealthy, fmt.Sprintf("only %d MiB are free in %s", s.Free>>20, dir)
+		case s.AllInodes > 0 && s.FreeInodes < 1000:
+			return Unhealthy, fmt.Sprintf("only %d inodes are free in %s", s.FreeInodes, dir)
+		case s.Free < s.Total/10:
+			return Degraded, fmt.Sprintf("%d MiB of %d MiB are free in %s", s.Free>>20, s.Total>>20, dir)
+		}
+		return Healthy, ""
+	}}
+}
+
+// Room tells whether a directory's file system has more free octets than a reserve. It looks at most once a second. It may be used by
+// several goroutines.
+type Room struct {
+	dir     string
+	reserve uint64
+
+	mu     sync.Mutex
+	looked time.Time
+	err    error
+}
+
+// NewRoom makes a Room.
+func NewRoom(dir string, reserve uint64) *Room { return &Room{dir: dir, reserve: reserve} }
+
+// Check gives an error while there is no more than the reserve.
+func (r *Room) Check() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.looked) < time.Second {
+		return r.err
+	}
+	r.looked = time.Now()
+	space, err := FreeSpace(r.dir)
+	if err == nil && space.Free < r.reserve {
+		err = fmt.Errorf("only %d MiB are free in %s, of which %d MiB are reserved", space.Free>>20, r.dir, r.reserve>>20)
+	}
+	r.err = err
+	return err
+}
