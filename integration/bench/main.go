@@ -1,0 +1,157 @@
+// Command bench measures Streampost beside Dovecot, in one run on one machine, and prints medians and their ratio.
+//
+//	go run ./integration/bench                 every figure
+//	go run ./integration/bench -only lmtp,store
+//	go run ./integration/bench -rival ""       Streampost alone
+//
+// Both servers run on loopback with data below one temporary directory, so both meet the same disk. Dovecot (the sdbox format) comes
+// from the system's package; without it Streampost is measured alone and the output says so. Rounds alternate between the servers, so that
+// a machine that slows down slows both. A figure of one machine means little; the ratio is the point.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+)
+
+// target is a running server.
+type target struct {
+	name string
+	imap string // host:port
+	lmtp string
+	pid  int
+	stop func()
+	user func(i int) string
+	pass string
+}
+
+// figure is one thing that is measured: it prepares a server once and is then run round after round. Run gives a value in unit.
+type figure struct {
+	name    string
+	about   string
+	unit    string
+	more    bool // more is better
+	goal    string
+	prepare func(context.Context, *target) error
+	run     func(context.Context, *target) (float64, error)
+}
+
+func main() {
+	only := flag.String("only", "", "comma-separated names or prefixes of the figures to measure")
+	rounds := flag.Int("rounds", 5, "rounds of each figure")
+	rival := flag.String("rival", "dovecot,dovecot-fsync", "rivals: dovecot (its default fsync), dovecot-fsync (mail_fsync=always)")
+	dir := flag.String("dir", "", "where data goes (default: a temporary directory)")
+	binary := flag.String("binary", "", "streampost binary (default: built from this module)")
+	messages := flag.Int("messages", 50_000, "messages in the large mailbox")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *only, *rival, *dir, *binary, *rounds, *messages); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only, rivals, dir, binary string, rounds, messages int) error {
+	if dir == "" {
+		made, err := os.MkdirTemp("", "streampost-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(made)
+		dir = made
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	var targets []*target
+	defer func() {
+		for _, t := range targets {
+			t.stop()
+		}
+	}()
+	ours, err := startStreampost(ctx, dir, binary)
+	if err != nil {
+		return err
+	}
+	targets = append(targets, ours)
+	for name := range strings.SplitSeq(rivals, ",") {
+		if name == "" {
+			continue
+		}
+		t, err := startDovecot(ctx, dir, name)
+		if err != nil {
+			fmt.Printf("%s is not measured: %v\n", name, err)
+			continue
+		}
+		targets = append(targets, t)
+	}
+	for _, f := range figures(messages) {
+		if !wanted(only, f.name) {
+			continue
+		}
+		if err := measure(ctx, f, targets, rounds); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+func wanted(only, name string) bool {
+	if only == "" {
+		return true
+	}
+	return slices.ContainsFunc(strings.Split(only, ","), func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+func measure(ctx context.Context, f figure, targets []*target, rounds int) error {
+	fmt.Printf("%s: %s\n", f.name, f.about)
+	if f.prepare != nil {
+		for _, t := range targets {
+			if err := f.prepare(ctx, t); err != nil {
+				return fmt.Errorf("prepare %s: %w", t.name, err)
+			}
+		}
+	}
+	values := make([][]float64, len(targets))
+	for range rounds {
+		for i, t := range targets {
+			v, err := f.run(ctx, t)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			values[i] = append(values[i], v)
+			time.Sleep(100 * time.Millisecond) // lets write-back of the round before settle
+		}
+	}
+	ours := median(values[0])
+	for i, t := range targets {
+		m := median(values[i])
+		line := fmt.Sprintf("  %-16s %12.4g %s  (%.4g to %.4g)", t.name, m, f.unit, slices.Min(values[i]), slices.Max(values[i]))
+		if i > 0 {
+			ratio := ours / m
+			if !f.more {
+				ratio = m / ours
+			}
+			line += fmt.Sprintf("  Streampost is %.2fx", ratio)
+		}
+		fmt.Println(line)
+	}
+	if f.goal != "" {
+		fmt.Println("  goal:", f.goal)
+	}
+	return nil
+}
+
+func median[T cmp.Ordered](v []T) T {
+	s := slices.Clone(v)
+	slices.Sort(s)
+	return s[len(s)/2]
+}
