@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// site is a server with the local domain example.org and the users alice and bob, whose password is "secret".
+// site is a server with the local domain example.org and the users alice, whose password is "secret", and bob, who cannot log in.
 type site struct {
 	*doortest.Node
 	t          testing.TB
@@ -51,7 +51,7 @@ func startOn(t testing.TB, node *doortest.Node, kind Kind, change ...func(*Confi
 	t.Helper()
 	s := &site{t: t, Node: node}
 	s.alice = s.AddAccount(t, "alice@example.org", "secret")
-	s.bob = s.AddAccount(t, "bob@example.org", "secret")
+	s.bob = s.AddAccount(t, "bob@example.org", "") // Without a password, since hashing takes time.
 	cfg := Config{
 		Accounts: s.Accounts, Directory: s.Directory, Hostname: "mx.example.org", TLS: testTLS(t), PlaintextOnLoopback: true,
 		Limits: Limits{AuthDelay: time.Microsecond}, Logger: slog.New(slog.DiscardHandler),

@@ -6,5 +6,6 @@
 //
 // Bytes. Reader hands a message on as it came and refuses what is dangerous: a line end that is not CRLF, which is how a
 // message is smuggled into another server's session, a header that is too big, a message that has been round too often. It only adds
-// fields, and drops the Return-Path fields at the very top that an earlier final delivery left (RFC 5321 section 4.4).
+// fields in front: a Return-Path that an earlier final delivery left stays, as RFC 5321 section 4.4 allows, so that a message comes out as it
+// went in.
 package delivery

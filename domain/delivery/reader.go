@@ -62,13 +62,12 @@ type Reader struct {
 	fault   Fault
 	err     error
 
-	size     int64 // octets of the message read
-	line     int   // octets of the current line read
-	cr       bool  // the last octet was a CR
-	fields   int
-	hops     int
-	dropping bool // inside a Return-Path field at the top
-	held     []byte
+	size   int64 // octets of the message read
+	line   int   // octets of the current line read
+	cr     bool  // the last octet was a CR
+	fields int
+	hops   int
+	held   []byte
 }
 
 // NewReader checks what r gives.
@@ -225,21 +224,12 @@ func (r *Reader) header(line []byte, begins bool) []byte {
 	if r.size > r.limits.Header {
 		r.fail(BigHeader)
 	}
-	if !begins || len(line) == 0 {
-		if r.dropping {
-			return nil
-		}
-		return line
-	}
-	if (line[0] == ' ' || line[0] == '\t') && r.fields > 0 {
-		if r.dropping {
-			return nil
-		}
+	if !begins || len(line) == 0 || (line[0] == ' ' || line[0] == '\t') && r.fields > 0 {
 		return line
 	}
 	name, isField := fieldName(line)
 	if !isField && !(r.fields == 0 && mboxLine(line)) {
-		r.body, r.dropping = true, false
+		r.body = true
 		if missing := r.missing(); missing != "" {
 			r.held = append(r.held, line...) // line lies in src's buffer, which stays untouched until held has been given.
 			return []byte(missing)
@@ -249,8 +239,6 @@ func (r *Reader) header(line []byte, begins bool) []byte {
 	if r.fields++; r.fields > r.limits.Fields {
 		r.fail(BigHeader)
 	}
-	top := r.fields == 1 || r.dropping
-	r.dropping = false
 	switch {
 	case equalFold(name, "Received"):
 		if r.hops++; r.hops > r.limits.Hops {
@@ -260,9 +248,6 @@ func (r *Reader) header(line []byte, begins bool) []byte {
 		r.add.Date = ""
 	case equalFold(name, "Message-ID"):
 		r.add.MessageID = ""
-	case top && equalFold(name, "Return-Path"):
-		r.dropping = true
-		return nil
 	}
 	return line
 }

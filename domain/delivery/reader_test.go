@@ -40,9 +40,7 @@ func TestReaderAddsAndDropsFields(t *testing.T) {
 		{"no header", "\r\nbody\r\n", top + "\r\nbody\r\n"},
 		{"no body", "Subject: a\r\n", top + "Subject: a\r\n"},
 		{"no last line end", "Subject: a\r\n\r\nbody", top + "Subject: a\r\n\r\nbody"},
-		{"old return path", "Return-Path: <old@x>\r\nSubject: a\r\n\r\nReturn-Path: body\r\n", top + "Subject: a\r\n\r\nReturn-Path: body\r\n"},
-		{"folded return paths", "Return-path:\r\n <old@x>\r\nRETURN-PATH : <older@x>\r\nSubject: a\r\n b\r\n\r\n", top + "Subject: a\r\n b\r\n\r\n"},
-		{"return path further down", "Subject: a\r\nReturn-Path: <old@x>\r\n\r\n", top + "Subject: a\r\nReturn-Path: <old@x>\r\n\r\n"},
+		{"old return path", "Return-Path: <old@x>\r\nSubject: a\r\n\r\nReturn-Path: body\r\n", top + "Return-Path: <old@x>\r\nSubject: a\r\n\r\nReturn-Path: body\r\n"},
 		{"mbox separator", "From a@b Mon Jan 1\r\nSubject: a\r\n\r\n", top + "From a@b Mon Jan 1\r\nSubject: a\r\n\r\n"},
 		{"NUL and 8 bit", "Subject: \xe4\r\n\r\n\x00\x80\r\n", top + "Subject: \xe4\r\n\r\n\x00\x80\r\n"},
 	} {
@@ -176,11 +174,8 @@ func FuzzReader(f *testing.F) {
 			t.Fatal("a bare CR or LF passed")
 		}
 		body, ok := bytes.CutPrefix(out.Bytes(), []byte("T: t\r\n"))
-		if !ok || !bytes.HasSuffix(in, body) {
+		if !ok || !bytes.Equal(in, body) {
 			t.Fatalf("%q became %q", in, out.Bytes())
-		}
-		if dropped := in[:len(in)-len(body)]; len(dropped) > 0 && !strings.EqualFold(string(dropped[:11]), "return-path") {
-			t.Fatalf("%q was dropped", dropped)
 		}
 	})
 }

@@ -73,5 +73,5 @@ type Summary struct {
 	Root     Part     `json:"root"`
 	Preview  string   `json:"preview,omitempty"` // RFC 8970: at most 200 characters of decoded text
 	SentAt   int64    `json:"sentAt,omitempty"`  // Unix seconds of the Date field; 0 when it cannot be read
-	Keys     []uint64 `json:"-"`                 // thread keys, see ThreadKeys
+	Keys     []uint64 `json:"-"`                 // thread keys: messages that share one belong together; a message's own is the first
 }

@@ -103,15 +103,16 @@ func cutForward(s string) (string, bool) {
 	return s[len("[fwd:") : len(s)-1], true
 }
 
-// ThreadKeys makes one key of each message id that a message has or refers to: its own first, then those of In-Reply-To, then the first and
-// the last ones of References; at most eight. A key covers the base subject too, so that two messages belong to one conversation when they
+// threadKeys makes one key of each message id that a message has or refers to: its own first, then those of In-Reply-To, then the first of
+// References and the others from the last on; at most eight. A key covers the base subject too, so that two messages belong to one conversation when they
 // share a key: they have or name the same message and are about the same thing (RFC 8621 section 3).
 func threadKeys(e *Envelope, references string) []uint64 {
 	own := messageIDs(e.MessageID, 1)
 	ids := append(own, messageIDs(e.InReplyTo, 2)...)
 	if chain := messageIDs(references, maxKept); len(chain) > 0 {
 		ids = append(ids, chain[0])
-		ids = append(ids, chain[max(1, len(chain)-maxKeys):]...)
+		slices.Reverse(chain)
+		ids = append(ids, chain[:min(len(chain), maxKeys)]...)
 	}
 	if len(ids) == 0 {
 		return nil
