@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,8 +121,7 @@ func TestUnsyncedBytesDropped(t *testing.T) {
 					return
 				}
 				at = next
-				acked[i].Store(&at)
-				_ = at
+				acked[i].Store(&next)
 			}
 		})
 	}
@@ -201,7 +201,10 @@ func TestFailedSyncIsFinal(t *testing.T) {
 		seen += len(batch)
 		return nil
 	})
-	wantKind(t, err, domain.Unavailable)
+	if wantKind(t, err, domain.Unavailable); seen != 1 {
+		t.Errorf("a reader saw %d entries, want the durable one", seen)
+	}
+	wantKind(t, n.log.Fault(), domain.Unavailable)
 	if head, err := n.log.Head(ctx, "ACCOUNTS_0"); err != nil || head != 1 {
 		t.Errorf("the head is %d, %v", head, err)
 	}
@@ -267,4 +270,53 @@ func (h *holding) Sync(ctx context.Context, stream string) error {
 		h.synced.Store(true)
 	}
 	return h.Server.Sync(ctx, stream)
+}
+
+// TestDiskFull fills a small file system: appends fail clearly, and after there is room again and a new start everything is there.
+func TestDiskFull(t *testing.T) {
+	n := &node{t: t, dir: t.TempDir()}
+	if err := syscall.Mount("tmpfs", n.dir, "tmpfs", 0, "size=3m"); err != nil {
+		if strings.Contains(os.Getenv("STREAMPOST_REQUIRE"), "mount") {
+			t.Fatal(err)
+		}
+		t.Skipf("cannot mount a small file system here: %v", err)
+	}
+	defer func() {
+		n.stop()
+		_ = syscall.Unmount(n.dir, syscall.MNT_DETACH)
+	}()
+	n.config.Topology.Shards = 1
+	if err := n.start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx := deadline(t)
+	alice := n.writer()
+	filler := strings.Repeat("x", 40_000)
+	var full error
+	for full == nil {
+		at, err := n.log.Append(ctx, alice.id, alice.at, note("%s", filler))
+		if full = err; err == nil {
+			alice.at = at
+		}
+	}
+	if wantKind(t, full, domain.Unavailable); !strings.Contains(full.Error(), "disk is full") {
+		t.Errorf("the error reads %q", full)
+	}
+	n.stop()
+	if err := syscall.Mount("", n.dir, "", syscall.MS_REMOUNT, "size=32m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.start(); err != nil {
+		t.Fatal(err)
+	}
+	at, err := n.log.Last(ctx, alice.id)
+	if err != nil || at.Tx < alice.at.Tx {
+		t.Errorf("acknowledged was %+v, there is %+v, %v", alice.at, at, err)
+	}
+	alice.at = at
+	alice.append("goes on")
+	report, err := n.log.Verify(ctx, streams.VerifyOptions{Keys: true}, nil)
+	if err != nil || len(report.Findings) != 0 {
+		t.Errorf("verify finds %+v, %v", report.Findings, err)
+	}
 }

@@ -38,7 +38,10 @@ type fetcher struct {
 	messages chan *nats.Msg
 	next     string // the subject that asks for more
 	request  []byte
-	asked    int // messages that the present request may still bring; 0 without one
+	inbox    string
+	reply    string // of the present request, by which its end is told from an earlier one's
+	requests int    // made so far
+	asked    int    // messages that the present request may still bring; 0 without one
 	timer    *time.Timer
 	stop     func()
 }
@@ -68,14 +71,20 @@ func (l *Log) fetch(ctx context.Context, s *stream, from domain.Seq, filter stri
 	}
 	name := consumer.CachedInfo().Name
 	limits := &l.cfg.Limits
-	f := &fetcher{log: l, messages: make(chan *nats.Msg, limits.Fetch+64), next: "$JS.API.CONSUMER.MSG.NEXT." + s.name + "." + name, timer: time.NewTimer(time.Hour)}
+	f := &fetcher{
+		log:      l,
+		messages: make(chan *nats.Msg, limits.Fetch+64), // what is asked for, and notes
+		next:     "$JS.API.CONSUMER.MSG.NEXT." + s.name + "." + name,
+		inbox:    nats.NewInbox(),
+		timer:    time.NewTimer(time.Hour),
+	}
 	f.request, err = json.Marshal(map[string]any{
 		"batch": limits.Fetch, "max_bytes": limits.FetchMax, "expires": pullExpires, "idle_heartbeat": heartbeat,
 	})
 	if err != nil {
 		return nil, domain.Wrap(domain.Internal, err, "read "+s.name)
 	}
-	if f.sub, err = l.cfg.Conn.ChanSubscribe(nats.NewInbox(), f.messages); err != nil {
+	if f.sub, err = l.cfg.Conn.ChanSubscribe(f.inbox+".*", f.messages); err != nil {
 		return nil, unavailable(err, "read "+s.name)
 	}
 	f.stop = func() {
@@ -105,11 +114,12 @@ func (f *fetcher) ready() (*raw, error) {
 func (f *fetcher) wait(ctx context.Context) (*raw, error) {
 	for {
 		if f.asked == 0 {
-			if err := f.log.cfg.Conn.PublishRequest(f.next, f.sub.Subject, f.request); err != nil {
+			f.requests++
+			f.reply = f.inbox + "." + strconv.Itoa(f.requests)
+			if err := f.log.cfg.Conn.PublishRequest(f.next, f.reply, f.request); err != nil {
 				return nil, errStale
 			}
 			f.asked = f.log.cfg.Limits.Fetch
-			if len(f.messages) > 0 { println("asked with", len(f.messages)) }
 		}
 		f.timer.Reset(2*heartbeat + time.Second)
 		select {
@@ -131,7 +141,6 @@ func (f *fetcher) wait(ctx context.Context) (*raw, error) {
 // accept sorts out the server's notes from the messages.
 func (f *fetcher) accept(m *nats.Msg) (*raw, error) {
 	if m.Reply == "" || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
-		println("status", m.Header.Get("Status"), m.Header.Get("Description"), f.asked, len(f.messages))
 		switch m.Header.Get("Status") {
 		case "100": // a heartbeat
 			return nil, errIdle
@@ -139,7 +148,9 @@ func (f *fetcher) accept(m *nats.Msg) (*raw, error) {
 			if strings.Contains(m.Header.Get("Description"), "Consumer") {
 				return nil, errStale // deleted, or its server is leaving
 			}
-			f.asked = 0 // the request has ended, whatever it brought
+			if m.Subject == f.reply {
+				f.asked = 0 // the request has ended before it brought all
+			}
 			return nil, nil
 		default:
 			return nil, errStale

@@ -32,6 +32,12 @@ func (h *horizon) seen() domain.Seq {
 	return h.seq
 }
 
+func (h *horizon) broken() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
 func (h *horizon) advance(seq domain.Seq) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -324,6 +324,23 @@ func (l *Log) Head(ctx context.Context, stream string) (domain.Seq, error) {
 	return domain.Seq(info.State.LastSeq), nil
 }
 
+// Fault says why some stream takes no more appends; nil as long as all do. Only a new start can help then.
+func (l *Log) Fault() error {
+	for _, name := range l.names {
+		if h := l.streams[name].horizon; h != nil {
+			if err := h.broken(); err != nil {
+				return err
+			}
+		}
+		if f, ok := l.cfg.Syncer.(Faulter); ok {
+			if err := f.Fault(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // durable waits until the stream is durable up to seq, which the caller has seen in it.
 func (s *stream) durable(ctx context.Context, seq domain.Seq) error {
 	if s.horizon == nil {

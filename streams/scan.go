@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -60,14 +61,27 @@ func (s *scan) run(ctx context.Context, f func([]openedEntry) error) error {
 	}()
 	for c := range chunks {
 		<-c.done
-		if err := s.stream.durable(ctx, c.raws[len(c.raws)-1].seq); err != nil {
-			return err
+		unproved := s.stream.durable(ctx, c.raws[len(c.raws)-1].seq)
+		if unproved != nil {
+			c.opened = s.stream.proved(c.opened)
 		}
-		if err := f(c.opened); err != nil {
-			return err
+		if len(c.opened) > 0 {
+			if err := f(c.opened); err != nil {
+				return err
+			}
+		}
+		if unproved != nil {
+			return unproved
 		}
 	}
 	return fetching
+}
+
+// proved cuts off what is not known to be durable.
+func (s *stream) proved(entries []openedEntry) []openedEntry {
+	durable := s.horizon.seen()
+	n := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > durable })
+	return entries[:n]
 }
 
 // produce fetches, and reconnects where it left off.

@@ -35,7 +35,9 @@ var mechanisms = map[string]mechanism{
 
 // mayLogin says whether credentials are safe on this connection. All mechanisms wait for TLS, since what follows a login is as secret as the
 // password.
-func (c *conn) mayLogin() bool { return c.tls != nil || c.server.cfg.AllowInsecureAuth && c.raw.Local() }
+func (c *conn) mayLogin() bool {
+	return c.tls != nil || c.server.cfg.AllowInsecureAuth && c.raw.Local()
+}
 
 // runLogin is LOGIN (RFC 9051 section 6.2.3).
 func runLogin(ctx context.Context, c *conn, cmd *command) error {

@@ -1,13 +1,18 @@
 package imap
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/projections/door"
+	"github.com/streampost/streampost/projections/door/doortest"
 )
 
 // lit is a literal as the wire shows it.
@@ -172,6 +177,36 @@ func TestFetchOfDamagedMessages(t *testing.T) {
 		c.cmd("FETCH 2:3 %s", item).want("NO [CORRUPTION] ...")
 	}
 	c.cmd("FETCH 2:3 (ENVELOPE RFC822.SIZE)").want("* 2 FETCH (ENVELOPE ...)", "* 3 FETCH (ENVELOPE ...)", "OK FETCH completed")
+}
+
+// breaking is a blob store whose messages break off after their first 100,000 octets.
+type breaking struct{ *doortest.Blobs }
+
+func (b breaking) Open(ctx context.Context, ref domain.BlobRef, off, n int64) (io.ReadCloser, error) {
+	body, err := b.Blobs.Open(ctx, ref, off, n)
+	if err != nil || off+n <= 100_000 {
+		return body, err
+	}
+	return io.NopCloser(io.MultiReader(io.LimitReader(body, 100_000-off), iotest.ErrReader(domain.Errorf(domain.Corrupt, "a damaged block")))), nil
+}
+
+// Damage that shows when a literal has begun ends the connection: its client must not take what it got for the whole.
+func TestFetchBreaksOff(t *testing.T) {
+	node := doortest.Start(t, func(c *door.Config) { c.Blobs = breaking{c.Blobs.(*doortest.Blobs)} })
+	s := start(t, quiet, func(c *Config) { c.Accounts, c.Directory = node.Accounts, node.Directory })
+	s.account = node.AddAccount(t, alice, password)
+	doortest.Deliver(t, node.Accounts, s.account, "INBOX", "Subject: large\r\n\r\n"+strings.Repeat("0123456789", 30_000))
+	c := s.selected("INBOX")
+	c.cmd("FETCH 1 BODY.PEEK[]<0.50000>").want("* 1 FETCH (BODY[]<0> {50000}...)", "OK FETCH completed")
+	c.send("a FETCH 1 (UID BODY.PEEK[])\r\nb NOOP\r\n")
+	got, err := io.ReadAll(c.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(got)
+	if !strings.HasPrefix(text, "* 1 FETCH (UID 1 BODY[] {300018}\r\nSubject: large") || len(text) > 101_000 || strings.Contains(text, "a OK") || strings.Contains(text, "b OK") {
+		t.Errorf("%d octets: %.60q ... %q", len(text), text, text[max(0, len(text)-60):])
+	}
 }
 
 // quiet lets a server log the faults that a test makes.

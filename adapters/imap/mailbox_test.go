@@ -28,6 +28,7 @@ func TestSelectTellsEverything(t *testing.T) {
 	)
 	c.cmd("SELECT nowhere").want("* OK [CLOSED] ...", "NO [NONEXISTENT] the mailbox does not exist")
 	c.cmd("EXPUNGE").bad("select a mailbox first")
+	c.cmd("SELECT INBOX (COLOUR)").bad("SELECT has no parameter of that name")
 }
 
 func TestSelectInRev2(t *testing.T) {

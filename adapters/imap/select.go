@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
@@ -28,10 +29,39 @@ type opening struct {
 	listing     listing
 }
 
+// selectRequest is a parsed SELECT. Parameters (RFC 4466 section 2.4) fill in more of it.
+type selectRequest struct {
+	mailbox  string
+	readOnly bool
+}
+
+// selectParameters parse what may stand in parentheses behind the mailbox, by name. Extensions add theirs from init.
+var selectParameters = map[string]func(d *wire.Decoder, r *selectRequest) bool{}
+
+func (r *selectRequest) parse(d *wire.Decoder) bool {
+	if !mailboxName(d, &r.mailbox) {
+		return false
+	}
+	if d.SP() && !d.ExpectList(func() bool {
+		var name string
+		if !d.ExpectName(&name) {
+			return false
+		}
+		parameter, known := selectParameters[name]
+		if !known {
+			return d.Fail(wire.Syntaxf("SELECT has no parameter of that name"))
+		}
+		return parameter(d, r)
+	}) {
+		return false
+	}
+	return d.ExpectCRLF()
+}
+
 // runSelect is SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3, RFC 3501 section 6.3.1).
 func runSelect(ctx context.Context, c *conn, cmd *command) error {
-	var name string
-	if !cmd.dec.ExpectSP() || !cmd.dec.ExpectMailbox(&name) || !cmd.dec.ExpectCRLF() {
+	r := selectRequest{readOnly: cmd.name == "EXAMINE"}
+	if !r.parse(cmd.dec) {
 		return cmd.dec.Err()
 	}
 	if c.sel != nil { // whatever becomes of this command, the mailbox is no longer selected (RFC 9051 section 6.3.2).
@@ -41,15 +71,14 @@ func runSelect(ctx context.Context, c *conn, cmd *command) error {
 	if err := c.watchAccount(ctx); err != nil {
 		return err
 	}
-	readOnly := cmd.name == "EXAMINE"
 	var o opening
 	err := c.view(ctx, func(s *account.State) error {
-		m, ok := s.Mailbox(name)
+		m, ok := s.Mailbox(r.mailbox)
 		if !ok {
 			return domain.Errorf(domain.NotFound, "the mailbox does not exist")
 		}
 		o = opening{
-			sel:      selected{mailbox: m.ID, name: m.Name, uids: slices.Clone(m.UID), seen: s.Tx, readOnly: readOnly, keywords: len(s.Keywords)},
+			sel:      selected{mailbox: m.ID, name: m.Name, uids: slices.Clone(m.UID), seen: s.Tx, readOnly: r.readOnly, keywords: len(s.Keywords)},
 			validity: m.UIDValidity,
 			next:     m.UIDNext,
 			modseq:   m.ModSeq,
@@ -82,7 +111,7 @@ func runSelect(ctx context.Context, c *conn, cmd *command) error {
 	if c.rev2 {
 		c.sendListing("LIST", o.listing)
 	}
-	if readOnly {
+	if r.readOnly {
 		cmd.ok("READ-ONLY", "")
 	} else {
 		cmd.ok("READ-WRITE", "")

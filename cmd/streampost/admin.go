@@ -110,6 +110,10 @@ func (c *core) admin(token string, listeners func() []webadmin.Listener) (*webad
 		return report.Status != health.Unhealthy, report
 	}
 	limits := c.cfg.Admin.Limits
+	var directory webadmin.Directory = closedDirectory{}
+	if c.directory != nil {
+		directory = c.directory
+	}
 	return webadmin.New(webadmin.Config{
 		Token:  token,
 		Logger: c.log,
@@ -118,7 +122,7 @@ func (c *core) admin(token string, listeners func() []webadmin.Listener) (*webad
 			HeaderTime: limits.HeaderTime, RequestTime: limits.RequestTime, IdleTime: limits.IdleTime,
 		},
 		Backend: webadmin.Backend{
-			Directory: c.directory,
+			Directory: directory,
 			Accounts:  c.accounts,
 			Log:       logBackend{c.streams},
 			Views:     viewsBackend{c.runner},
@@ -185,6 +189,14 @@ func (c *core) checks() *health.Checks {
 				}
 			}
 			return status, cause
+		}},
+		{Name: "blobs", Look: func(ctx context.Context) (health.Status, string) {
+			upload, err := c.blobs.Create(ctx)
+			if err != nil {
+				return health.Unhealthy, err.Error()
+			}
+			upload.Abort()
+			return health.Healthy, ""
 		}},
 		{Name: "directory", Look: func(ctx context.Context) (health.Status, string) {
 			if _, err := c.directory.Domains(ctx); err != nil {

@@ -36,15 +36,17 @@ type core struct {
 	metrics   *metrics.Metrics
 	group     *lifecycle.Group
 	failpoint func(string)
-	data      *dataDir
-	nats      *natsd.Server   // nil with an external server
-	external  *natsd.External // nil with the embedded one
-	streams   *streams.Log
-	space     *health.Room
-	blobs     *blobfs.Bucket
-	runner    *projections.Runner
-	accounts  *door.Accounts
-	directory *door.Directory
+	// inspecting opens a log that a server would refuse, and goes on without the doors when they cannot be opened.
+	inspecting bool
+	data       *dataDir
+	nats       *natsd.Server   // nil with an external server
+	external   *natsd.External // nil with the embedded one
+	streams    *streams.Log
+	space      *health.Room
+	blobs      *blobfs.Bucket
+	runner     *projections.Runner
+	accounts   *door.Accounts
+	directory  *door.Directory
 }
 
 // startTimeout bounds the recovery of the log and the replay of the directory.
@@ -66,13 +68,19 @@ func newCore(cfg *config.Config, log *slog.Logger) (*core, error) {
 func (c *core) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for _, open := range []func(context.Context) error{c.openLog, c.openBlobs, c.openViews, c.openDoors} {
+	for _, open := range []func(context.Context) error{c.openLog, c.openBlobs, c.openViews} {
 		if err := open(ctx); err != nil {
 			return err
 		}
 	}
-	c.metrics.Scrape(c.samples)
-	return nil
+	err := c.openDoors(ctx)
+	if err == nil {
+		c.metrics.Scrape(c.samples)
+	} else if c.inspecting {
+		c.log.Error("the directory cannot be read: accounts are known by their ids only", "err", err)
+		err = nil
+	}
+	return err
 }
 
 func (c *core) close() error { return c.group.Stop(c.cfg.Drain) }
@@ -113,7 +121,13 @@ func (c *core) openLog(ctx context.Context) error {
 		return err
 	}
 	open.Master = master
-	if c.streams, err = streams.Open(ctx, open); err != nil {
+	c.streams, err = streams.Open(ctx, open)
+	if c.inspecting && domain.Is(err, domain.Corrupt) {
+		c.log.Error("the log is damaged: it is opened for reading what is left", "err", err)
+		open.Damaged = true
+		c.streams, err = streams.Open(ctx, open)
+	}
+	if err != nil {
 		return err
 	}
 	c.group.Start(lifecycle.Part{Name: "log", Stop: c.streams.Close})

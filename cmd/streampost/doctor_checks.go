@@ -136,7 +136,7 @@ func (c *core) doctorTLS(context.Context) []webadmin.Finding {
 	if err != nil {
 		return []webadmin.Finding{problem("certificate", "", "%s: %v", file, err)}
 	}
-	hint := "renew it; the server reads the new one when it is restarted"
+	hint := "renew it, then send the server SIGHUP"
 	switch left := time.Until(cert.NotAfter); {
 	case left < 0:
 		return []webadmin.Finding{problem("certificate", hint, "it expired on %s", cert.NotAfter.Format(time.DateOnly))}

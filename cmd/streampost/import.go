@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,10 @@ type ImportFlags struct {
 	JSON    bool   `name:"json" help:"Print JSON lines."`
 }
 
-const importHelp = `Dates, flags and folders are kept; mailboxes that do not exist are made. A message that the server refuses is named with the reason at the end and the exit code is then 4; all others are imported. Each message that the server has stored is noted in the state file, so an interrupted import resumes where it stopped.
+// stateSuffix names the file beside what is imported that tells what is done.
+const stateSuffix = ".streampost-import"
+
+const importHelp = `Dates, flags and folders are kept; mailboxes that do not exist are made. A message that the server refuses is named with the reason at the end and the exit code is then 4; all others are imported. Each message that the server has stored is noted in the state file, so an interrupted import resumes where it stopped; only one that was killed may repeat the few messages whose answers it did not see.
 
 `
 
@@ -63,7 +67,7 @@ func (c *ImportMboxCmd) Run(g *Globals, env *Env) error {
 			return im.mbox(c.Path, or(c.Mailbox, "INBOX"))
 		}
 		return filepath.WalkDir(c.Path, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+			if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasSuffix(d.Name(), stateSuffix) {
 				return err
 			}
 			rel, err := filepath.Rel(c.Path, path)
@@ -102,6 +106,8 @@ func (c *ImportMaildirCmd) Run(g *Globals, env *Env) error {
 	return c.run(g, env, func(im *importer) error { return im.maildir(c.Path) })
 }
 
+var errInterrupted = errors.New("interrupted")
+
 // importer sends messages to the server in one streaming request and notes the answers.
 type importer struct {
 	env    *Env
@@ -130,14 +136,20 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	walked := make(chan error, 1)
 	go func() {
 		err := walk(im)
-		_ = pipe.CloseWithError(err) // never fails
+		if errors.Is(err, errInterrupted) {
+			_ = pipe.Close() // what was sent is whole, and its answers are worth waiting for
+		} else {
+			_ = pipe.CloseWithError(err)
+		}
 		walked <- err
 	}()
 	var refused []refusal
 	var answered uint64
 	bar := newBar(env)
 	var sum webadmin.ImportSum
-	err = server.stream(env, http.MethodPost, path("accounts", c.Account, "messages"), body, func(raw json.RawMessage) error {
+	request := *env
+	request.Context = context.WithoutCancel(env) // a signal ends the walk, so that every message sent is also noted
+	err = server.stream(&request, http.MethodPost, path("accounts", c.Account, "messages"), body, func(raw json.RawMessage) error {
 		var m webadmin.Imported
 		if err := json.Unmarshal(raw, &m); err != nil {
 			return err
@@ -181,7 +193,7 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 
 // openState reads what an earlier run has done and opens the file to add to it. A line that a crash cut short is not counted as done.
 func (c *ImportFlags) openState() (*os.File, map[string]bool, error) {
-	name := or(c.State, strings.TrimRight(c.Path, "/")+".streampost-import")
+	name := or(c.State, strings.TrimRight(c.Path, "/")+stateSuffix)
 	head := "# streampost import into " + c.Account + "\n"
 	text, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -217,7 +229,7 @@ func (c *ImportFlags) openState() (*os.File, map[string]bool, error) {
 
 func (im *importer) add(h webadmin.ImportHeader, open func() (io.Reader, error)) error {
 	if im.env.interrupted() {
-		return errors.New("interrupted")
+		return errInterrupted
 	}
 	if im.done[h.Ref] {
 		im.passed++

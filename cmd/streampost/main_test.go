@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +40,9 @@ func TestScripts(t *testing.T) {
 			"ready": ready,
 			"exits": exits,
 			"post":  post,
+			"hold":  hold,
+			"hears": hears,
+			"lose":  lose,
 		},
 	})
 }
@@ -130,6 +135,53 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 	if !strings.Contains(got.String(), "\r\n250 2.0.0") && !strings.Contains(got.String(), "\r\n250 2.1.5") {
 		ts.Fatalf("the message was not accepted: %s", got.String())
 	}
+}
+
+// hold opens a connection to a port of the server, shifted by $OFFSET, and reads its greeting: hold NAME PORT
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := strconv.Atoi(ts.Getenv("OFFSET"))
+	ts.Check(err)
+	port, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
+	ts.Check(err)
+	ts.Defer(func() { c.Close() })
+	ts.Check(c.SetDeadline(time.Now().Add(time.Minute)))
+	greeting := make([]byte, 4096)
+	_, err = c.Read(greeting)
+	ts.Check(err)
+	held.Store(ts.Getenv("WORK")+args[0], c)
+}
+
+// held are the connections of all scripts, which run at the same time.
+var held sync.Map
+
+// hears reads a held connection to its end and looks for a text: hears NAME TEXT
+func hears(ts *testscript.TestScript, _ bool, args []string) {
+	c, ok := held.Load(ts.Getenv("WORK") + args[0])
+	if !ok {
+		ts.Fatalf("no connection is called %s", args[0])
+	}
+	rest, err := io.ReadAll(c.(net.Conn))
+	if err != nil || !strings.Contains(string(rest), args[1]) {
+		ts.Fatalf("%s heard %q, then %v", args[0], rest, err)
+	}
+}
+
+// lose cuts the last entries off a stream's files, as a disk that lies about its writes does: lose DATA STREAM
+func lose(ts *testscript.TestScript, _ bool, args []string) {
+	dir := filepath.Join(ts.MkAbs(args[0]), "log", "jetstream", "$G", "streams", args[1], "msgs")
+	blocks, err := filepath.Glob(filepath.Join(dir, "*.blk"))
+	ts.Check(err)
+	if len(blocks) == 0 {
+		ts.Fatalf("%s has no blocks", dir)
+	}
+	for _, name := range blocks {
+		info, err := os.Stat(name)
+		ts.Check(err)
+		ts.Check(os.Truncate(name, info.Size()/2))
+	}
+	ts.Check(os.Remove(filepath.Join(dir, "index.db")))
 }
 
 // The pages in docs/ that are made from the program say what it says.

@@ -9,7 +9,9 @@ import (
 	"net/http"
 
 	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/ops/lifecycle"
+	"github.com/streampost/streampost/projections/door"
 )
 
 // connectOrOpen gives the running server, or, when none runs, opens the data directory itself and gives a door to that which only this process
@@ -35,6 +37,7 @@ func (g *Globals) connectOrOpen(env *Env) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.inspecting = true
 	var opened *client
 	if err = c.open(env); err == nil {
 		err = c.settle(env)
@@ -87,6 +90,13 @@ func (c *core) privateDoor() (*client, error) {
 	pipe := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	c.group.Start(lifecycle.Part{Name: "admin", Run: func(context.Context) error { return door.Serve(pipe) }, Stop: door.Shutdown})
 	return &client{adminAccess{"http://streampost", token}, &http.Client{Transport: &http.Transport{DialContext: pipe.dial}}}, nil
+}
+
+// closedDirectory stands for a directory that could not be opened. Only what commands ask for while they inspect is answered.
+type closedDirectory struct{ webadmin.Directory }
+
+func (closedDirectory) Lookup(context.Context, string) (door.Account, error) {
+	return door.Account{}, domain.Errorf(domain.Unavailable, "the directory cannot be read: name the account by its id")
 }
 
 // pipeListener accepts connections from its own dial.

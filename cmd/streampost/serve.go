@@ -18,7 +18,7 @@ type ServeCmd struct {
 func (*ServeCmd) Help() string {
 	return `Without --demo it serves what is in the data directory with the given configuration; an empty directory becomes an empty installation. All listeners are on loopback unless the configuration says otherwise.
 
-SIGTERM or SIGINT ends it in order: it takes no new connections, finishes the commands in flight, says goodbye and closes the log, all within the configured drain time. A second signal ends it at once; nothing that was acknowledged is lost then either.
+SIGTERM or SIGINT ends it in order: it takes no new connections, finishes the commands in flight, says goodbye and closes the log, all within the configured drain time. A second signal ends it at once; nothing that was acknowledged is lost then either. SIGHUP makes it read its certificate again.
 
 Examples:
 

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/streampost/streampost/adapters/imap"
 	"github.com/streampost/streampost/adapters/netline"
@@ -103,7 +105,27 @@ func (s *server) certificate(context.Context) error {
 		oldest = tls.VersionTLS13
 	}
 	s.tls = cert.Config(oldest)
+	s.group.Start(lifecycle.Part{Name: "certificate", Run: func(ctx context.Context) error { return s.reload(ctx, cert) }})
 	return nil
+}
+
+// reload reads the certificate again at each SIGHUP, as programs that renew certificates send it.
+func (s *server) reload(ctx context.Context, cert *netline.Certificate) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if err := cert.Reload(); err != nil {
+				s.log.Error("the certificate stays as it is", "err", err)
+			} else {
+				s.log.Info("the certificate was read again", "fingerprint", cert.Fingerprint())
+			}
+		}
+	}
 }
 
 // service is what every protocol's server has.

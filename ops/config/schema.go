@@ -2,8 +2,9 @@ package config
 
 import "time"
 
-// Config is everything that an operator can decide. The comment of a field is its documentation: docs/configuration.md is made from this
-// file, so each comment says what the key does, its unit, and when to change it.
+// In this file a comment is documentation for operators: it says what a key does, its unit, and when to change it.
+
+// Config is everything that an operator can decide. These keys concern all of the server.
 type Config struct {
 	// The directory that holds everything: log/, views/, blobs/, keys/, tls/ and the admin token. It is created with mode 0700.
 	// Removing views/ is always safe; removing anything else loses mail.

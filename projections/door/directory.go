@@ -257,15 +257,24 @@ func (d *Directory) AddAccount(ctx context.Context, actor, address, password str
 		return Account{}, err
 	}
 	if err := d.do(ctx, actor, c); err != nil {
-		if domain.Is(err, domain.Exists) { // Somebody else took the address meanwhile, so nobody will ever use this log.
-			if erring := d.log.Erase(ctx, c.ID); erring != nil {
-				d.setup.logger.Warn("an unused account key was left behind", "account", c.ID, "error", erring)
-			}
-			d.accounts.forget(c.ID)
+		switch domain.KindOf(err) {
+		case domain.Unavailable, domain.Internal, domain.Corrupt: // The account may exist.
+		default: // Somebody else was faster, with the address or by removing the domain. Nobody will ever use this log.
+			d.abandon(context.WithoutCancel(ctx), c.ID)
 		}
 		return Account{}, err
 	}
 	return d.Lookup(ctx, string(c.ID))
+}
+
+// abandon destroys the key of an account that did not come about.
+func (d *Directory) abandon(ctx context.Context, id domain.AccountID) {
+	ctx, cancel := context.WithTimeout(ctx, d.setup.limits.AppendTimeout)
+	defer cancel()
+	if err := d.log.Erase(ctx, id); err != nil {
+		d.setup.logger.Warn("the key of an account that was not added is left behind", "account", id, "error", err)
+	}
+	d.accounts.forget(id)
 }
 
 // AddAddress makes one more address deliver to an account. Errors: domain.Exists, domain.NotFound, domain.Invalid.

@@ -309,6 +309,29 @@ func TestAddAccountCanBeRepeated(t *testing.T) {
 	}
 }
 
+func TestTwoWhoWantOneAddress(t *testing.T) {
+	n := doortest.Start(t)
+	check(t, n.Directory.AddDomain(t.Context(), "x", "example.org"))
+	first := true
+	n.Log.Before = func(id domain.AccountID, _ *event.Transaction) doortest.Fault {
+		if id != domain.DirectoryID && first { // Between the loser's look at the directory and its change of it.
+			first = false
+			n.AddAccount(t, "alice@example.org", "")
+		}
+		return doortest.None
+	}
+	if a, err := n.Directory.AddAccount(t.Context(), "x", "alice@example.org", ""); !domain.Is(err, domain.Exists) {
+		t.Errorf("the loser got %+v, %v", a, err)
+	}
+	n.Log.Before = nil
+	winner, err := n.Directory.Lookup(t.Context(), "alice@example.org")
+	check(t, err)
+	doortest.Deliver(t, n.Accounts, winner.ID, "INBOX", letter)
+	if usable := n.Log.Keys() - n.Log.ErasedKeys(); usable != 2 { // the directory's and the winner's
+		t.Errorf("%d keys are left", usable)
+	}
+}
+
 func TestErase(t *testing.T) {
 	n := doortest.Start(t)
 	alice := n.AddAccount(t, "alice@example.org", "")

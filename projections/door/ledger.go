@@ -28,6 +28,7 @@ import (
 //   - Nobody may see a half of a transaction: reading the head seals the open transaction, and later commands wait for the next one.
 //   - Nobody may tell the world what is not durable: readers, and commands that were refused or found nothing to do, wait for the last
 //     transaction that they saw. If it did not become durable, they start again on a fresh state.
+//   - Commands that share a transaction are told their own events only, but share its Tx and its actor, which names everybody who joined.
 //   - An append that failed takes the state with it, since the state can no longer be told from the log. The next user loads it again.
 //
 // Locking: mu guards everything below it and is held for as long as deciding, folding or reading takes, never across I/O.

@@ -32,7 +32,7 @@ func TestViewIsTheFold(t *testing.T) {
 		m := newModel(t, fmt.Sprintf("%s/%d", tempDir, n))
 		defer func() { m.stop() }()
 		t.Repeat(map[string]func(*rapid.T){
-			"command":      m.command,
+			"commands":     func(t *rapid.T) { m.commands(t, 5) },
 			"crash":        m.crash,
 			"restart":      m.restart,
 			"look":         m.look,
@@ -69,7 +69,7 @@ func newModel(t *rapid.T, dir string) *model {
 		dir: dir, log: projectiontest.New(2),
 		states: map[domain.AccountID]*account.State{}, now: 1_700_000_000,
 	}
-	for i := range 3 {
+	for i := range 2 {
 		id := domain.NewAccountID([10]byte{byte(i)})
 		m.ids = append(m.ids, id)
 		m.states[id] = account.New()
@@ -88,7 +88,7 @@ func (m *model) start(t *rapid.T) {
 	m.views = &crashing{Views: store}
 	m.runner = projections.NewRunner(projections.Config{
 		Log: m.log, Views: m.views, Projections: []projections.Projection{mailboxes.New(), counters.New(), quota.New()},
-		Limits: projections.Limits{BatchEntries: rapid.IntRange(1, 9).Draw(t, "batch"), BackoffMin: time.Millisecond},
+		Limits: projections.Limits{BatchEntries: rapid.IntRange(1, 50).Draw(t, "batch"), BackoffMin: time.Millisecond},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	ended := make(chan struct{})
@@ -97,6 +97,12 @@ func (m *model) start(t *rapid.T) {
 		cancel()
 		<-ended
 		_ = store.Close()
+	}
+}
+
+func (m *model) commands(t *rapid.T, most int) {
+	for range rapid.IntRange(1, most).Draw(t, "commands") {
+		m.command(t)
 	}
 }
 
@@ -119,7 +125,7 @@ func (m *model) draw(t *rapid.T, s *account.State) account.Command {
 	if len(s.Mailboxes) == 0 {
 		return account.Open{UIDValidity: uint32(m.now)}
 	}
-	names := []string{"INBOX", "Archive", "a", "a/b", "c", "Sent"}
+	names := []string{"INBOX", "INBOX", "Archive", "a", "a/b"}
 	name := rapid.SampledFrom(names)
 	box := rapid.Custom(func(t *rapid.T) domain.MailboxID {
 		if b, ok := s.Mailbox(name.Draw(t, "mailbox")); ok {
@@ -128,10 +134,10 @@ func (m *model) draw(t *rapid.T, s *account.State) account.Command {
 		return 1
 	})
 	uids := rapid.Custom(func(t *rapid.T) domain.UIDSet {
-		return domain.UIDs(rapid.SliceOfN(rapid.Map(rapid.Uint32Range(1, 30), func(u uint32) domain.UID { return domain.UID(u) }), 0, 12).Draw(t, "uids")...)
+		return domain.UIDs(rapid.SliceOfN(rapid.Map(rapid.Uint32Range(1, 12), func(u uint32) domain.UID { return domain.UID(u) }), 0, 12).Draw(t, "uids")...)
 	})
-	flags := rapid.SliceOfN(rapid.SampledFrom([]string{`\Seen`, `\Deleted`, `\Flagged`, "$Junk", "todo", "later"}), 0, 3)
-	switch rapid.IntRange(0, 15).Draw(t, "command") {
+	flags := rapid.SliceOfN(rapid.SampledFrom([]string{`\Seen`, `\Deleted`, `\Flagged`, "$Junk"}), 0, 3)
+	switch rapid.IntRange(0, 24).Draw(t, "command") {
 	case 0:
 		return account.CreateMailbox{Name: name.Draw(t, "name"), UIDValidity: uint32(m.now)}
 	case 1:
@@ -142,10 +148,10 @@ func (m *model) draw(t *rapid.T, s *account.State) account.Command {
 		return account.Subscribe{Name: name.Draw(t, "name"), On: rapid.Bool().Draw(t, "on")}
 	case 4:
 		return account.SetLimits{Limits: account.Limits{Bytes: rapid.Int64Range(0, 100_000).Draw(t, "bytes"), Messages: rapid.Int64Range(0, 100).Draw(t, "messages")}}
-	case 5, 6:
+	case 5, 6, 11, 12, 13, 14, 15:
 		return account.StoreFlags{Mailbox: box.Draw(t, "box"), UIDs: uids.Draw(t, "uids"), Flags: flags.Draw(t, "flags"),
 			Mode: rapid.SampledFrom([]account.StoreMode{account.ReplaceFlags, account.AddFlags, account.RemoveFlags}).Draw(t, "mode")}
-	case 7, 8:
+	case 7, 8, 16:
 		return account.Transfer{From: box.Draw(t, "box"), To: name.Draw(t, "to"), UIDs: uids.Draw(t, "uids"), Move: rapid.Bool().Draw(t, "move"), Now: m.now}
 	case 9, 10:
 		return account.Expunge{Mailbox: box.Draw(t, "box")}
@@ -166,8 +172,10 @@ func (m *model) crash(t *rapid.T) {
 	m.views.failures.Store(int64(rapid.IntRange(1, 3).Draw(t, "failures")))
 }
 
+// restart lets entries gather that then come in large batches.
 func (m *model) restart(t *rapid.T) {
 	m.stop()
+	m.commands(t, 40)
 	m.start(t)
 }
 

@@ -37,9 +37,6 @@ func (d *Decoder) ExpectDate(t *time.Time) bool {
 	if !d.expected(d.Quoted(&s) || d.Atom(&s), "a date") {
 		return false
 	}
-	if len(s) > 1 && s[0] == '0' { // time.Parse takes one or two digits of a day, but no leading zero with this layout in all cases.
-		s = s[1:]
-	}
 	v, err := time.Parse(dateLayout, s)
 	if err != nil {
 		return d.syntax("a date looks like 1-Feb-1994")

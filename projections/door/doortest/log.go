@@ -244,3 +244,15 @@ func (l *Log) Keys() int {
 	defer l.mu.Unlock()
 	return len(l.logs)
 }
+
+// ErasedKeys counts those of Keys that were destroyed.
+func (l *Log) ErasedKeys() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.logs {
+		if a.erased {
+			n++
+		}
+	}
+	return n
+}
