@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,12 +36,6 @@ type projector struct {
 	err     error         // why state is Retrying or Stopped
 	current time.Time     // when the view was last known to show all that had been read
 	changed chan struct{} // closed when anything above changes
-}
-
-// cursor is how far a projection has come in a stream.
-type cursor struct {
-	seq domain.Seq
-	at  int64 // of the entry there, Unix milliseconds
 }
 
 // job runs on the projector's goroutine. It tells whether cursors were moved back.
@@ -128,7 +121,7 @@ func (p *projector) pause(ctx context.Context, d time.Duration) {
 				j.done <- err
 				continue
 			}
-			if err := p.do(j, view); err == nil || errors.Is(err, errAgain) {
+			if err := p.do(ctx, j, view); err == nil || errors.Is(err, errAgain) {
 				return // whatever it was, trying again is worth it now
 			}
 		}
@@ -136,8 +129,12 @@ func (p *projector) pause(ctx context.Context, d time.Duration) {
 }
 
 // do runs a job and reports how it went. Its error is the job's, or errAgain.
-func (p *projector) do(j job, view View) error {
-	again, err := j.run(j.ctx, view)
+func (p *projector) do(ctx context.Context, j job, view View) error {
+	// Whoever asked may go away, and so may the projectors.
+	asked, cancel := context.WithCancel(j.ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	again, err := j.run(asked, view)
 	if again && err == nil {
 		// Who asked must not find the cursors where they were.
 		p.publish(func() { p.state, p.cursor, p.cursors = Starting, 0, nil })
@@ -180,19 +177,13 @@ func (p *projector) follow(ctx context.Context) error {
 			p.state = CatchingUp
 		}
 	})
-	// Many streams far behind would fill the memory together.
-	release := func() {}
-	defer func() { release() }()
-	if head-low > domain.Seq(p.r.cfg.Limits.FarBehind) {
-		select {
-		case p.r.replays <- struct{}{}:
-			release = sync.OnceFunc(func() { <-p.r.replays })
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	release, err := p.turn(ctx, view, head-low)
+	if err != nil {
+		return err
 	}
+	defer release()
 	reading, stop := context.WithCancel(ctx)
-	q := newQueue(p.r.cfg.Limits.BatchEntries)
+	q := newQueue(p.r.cfg.Limits)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		q.end(p.r.cfg.Log.Follow(reading, p.stream, low, func(entries []streams.Entry) error { return q.put(reading, entries) }))
@@ -204,7 +195,7 @@ func (p *projector) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case j := <-p.jobs:
-			if err := p.do(j, view); errors.Is(err, errAgain) {
+			if err := p.do(ctx, j, view); errors.Is(err, errAgain) {
 				return err
 			}
 		case <-q.ready:
@@ -228,72 +219,23 @@ func (p *projector) follow(ctx context.Context) error {
 	}
 }
 
-func lowest(cursors map[string]cursor) domain.Seq {
-	if len(cursors) == 0 {
-		return 0
+// turn waits until a stream that is far behind may catch up: many at once would fill the memory. release may be called more than once.
+func (p *projector) turn(ctx context.Context, view View, behind domain.Seq) (release func(), err error) {
+	if behind <= domain.Seq(p.r.cfg.Limits.FarBehind) {
+		return func() {}, nil
 	}
-	low := domain.Seq(math.MaxUint64)
-	for _, c := range cursors {
-		low = min(low, c.seq)
-	}
-	return low
-}
-
-// prepare makes the tables of projections that have none, or that have those of another version, and reads all cursors.
-func (p *projector) prepare(ctx context.Context, view View) (map[string]cursor, error) {
-	cursors := map[string]cursor{}
-	err := view.Update(ctx, func(tx Tx) error {
-		for _, projection := range p.projections {
-			c, version, err := readCursor(ctx, tx, p.stream, projection.Name())
-			if err != nil {
-				return err
+	for {
+		select {
+		case p.r.replays <- struct{}{}:
+			return sync.OnceFunc(func() { <-p.r.replays }), nil
+		case j := <-p.jobs:
+			if err := p.do(ctx, j, view); errors.Is(err, errAgain) {
+				return nil, err
 			}
-			if version != projection.Version() {
-				if version != 0 {
-					p.log.Info("a projection of another version is made anew", "projection", projection.Name(), "old", version, "new", projection.Version())
-				}
-				if err := remake(ctx, tx, p.stream, projection); err != nil {
-					return err
-				}
-				c = cursor{}
-			}
-			cursors[projection.Name()] = c
-		}
-		return nil
-	})
-	return cursors, err
-}
-
-// readCursor gives version 0 when there is no row.
-func readCursor(ctx context.Context, tx Tx, stream, projection string) (c cursor, version int, err error) {
-	err = tx.QueryRow(ctx, `select version, seq, at from cursors where stream = $1 and projection = $2`, stream, projection).Scan(&version, &c.seq, &c.at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return cursor{}, 0, nil
-	}
-	if err != nil {
-		err = fmt.Errorf("read cursor: %w", err)
-	}
-	return c, version, err
-}
-
-func writeCursor(ctx context.Context, tx Tx, stream string, projection Projection, c cursor) error {
-	_, err := tx.Exec(ctx, `insert into cursors (stream, projection, version, seq, at) values ($1, $2, $3, $4, $5)
-		on conflict (stream, projection) do update set version = excluded.version, seq = excluded.seq, at = excluded.at`,
-		stream, projection.Name(), int64(projection.Version()), int64(c.seq), c.at)
-	return err
-}
-
-// remake gives a projection empty tables and a cursor at the beginning.
-func remake(ctx context.Context, tx Tx, stream string, projection Projection) error {
-	for _, table := range projection.Tables() {
-		if _, err := tx.Exec(ctx, "drop table if exists "+table.Name); err != nil {
-			return err
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	if err := tx.Create(ctx, projection.Name()); err != nil {
-		return err
-	}
-	return writeCursor(ctx, tx, stream, projection, cursor{})
 }
 
 // apply commits one batch. When the log is wrong at some entry, those before it are applied, so that the cursor tells exactly where.

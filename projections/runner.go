@@ -15,6 +15,7 @@ import (
 // Limits bound a runner. The zero value means the defaults.
 type Limits struct {
 	BatchEntries int           // entries in one SQL transaction, and as many waiting to be applied; 4096
+	BatchOctets  int           // and the octets of those entries, by estimate; 16 MiB
 	Replays      int           // streams that catch up at the same time; the number of CPUs
 	FarBehind    int           // entries of lag from which on a stream counts as catching up; 1000
 	BackoffMin   time.Duration // first wait after the log or the view store failed; 100 ms
@@ -24,6 +25,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.BatchEntries <= 0 {
 		l.BatchEntries = 4096
+	}
+	if l.BatchOctets <= 0 {
+		l.BatchOctets = 16 << 20
 	}
 	if l.Replays <= 0 {
 		l.Replays = runtime.GOMAXPROCS(0)

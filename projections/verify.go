@@ -43,8 +43,9 @@ func (d Difference) String() string {
 // missing stands for a row that is not there.
 const missing = "missing"
 
-// Verify folds the log into an empty store beside the live one, up to the cursors of one snapshot of the live view, and compares all rows. At most limit differences
-// are listed; all are counted. Mail goes on meanwhile. Differences are no error; a log that cannot be folded is (domain.Corrupt).
+// Verify folds the log into an empty store beside the live one, up to the cursors of one snapshot of the live view, and compares all rows. At
+// most limit differences are listed; all are counted. Mail goes on meanwhile. Differences are no error; a log that cannot be folded is
+// (domain.Corrupt).
 func (r *Runner) Verify(ctx context.Context, sel Selection, limit int, progress func(Progress)) (Report, error) {
 	if progress == nil {
 		progress = func(Progress) {}

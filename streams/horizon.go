@@ -15,6 +15,7 @@ const nudge = 20 * time.Millisecond
 // horizon is how far a stream is known to be durable. Readers see nothing beyond it.
 type horizon struct {
 	wanted chan domain.Seq // asks the committer for a sync up to here
+	closed <-chan struct{} // the log has no committer any more
 
 	mu      sync.Mutex
 	seq     domain.Seq
@@ -22,8 +23,8 @@ type horizon struct {
 	changed chan struct{} // closed at every change
 }
 
-func newHorizon(seq domain.Seq) *horizon {
-	return &horizon{seq: seq, wanted: make(chan domain.Seq), changed: make(chan struct{})}
+func newHorizon(seq domain.Seq, closed <-chan struct{}) *horizon {
+	return &horizon{seq: seq, wanted: make(chan domain.Seq), closed: closed, changed: make(chan struct{})}
 }
 
 func (h *horizon) seen() domain.Seq {
@@ -85,6 +86,8 @@ func (h *horizon) wait(ctx context.Context, seq domain.Seq) error {
 			wanted = h.wanted
 		case wanted <- seq:
 			wanted = nil
+		case <-h.closed:
+			return errClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}

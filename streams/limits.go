@@ -12,7 +12,7 @@ type Limits struct {
 	Request  time.Duration // for one answer of the server to a question, which is then asked again, a few times; 2 s
 	Batch    int           // entries that Follow hands over at once; 512
 	Fetch    int           // entries asked for at once when reading; 2048
-	FetchMax int           // bytes asked for at once when reading; 16 MiB
+	FetchMax int           // bytes asked for at once when reading, more than Entry; 8 MiB
 	Keys     int           // account keys kept in memory; 65,536
 }
 
@@ -25,7 +25,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Request, 2*time.Second)
 	set(&l.Batch, 512)
 	set(&l.Fetch, 2048)
-	set(&l.FetchMax, 16<<20)
+	set(&l.FetchMax, 8<<20)
 	set(&l.Keys, 65536)
 	return l
 }

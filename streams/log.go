@@ -151,7 +151,7 @@ func (l *Log) openStream(ctx context.Context, name string, handle jetstream.Stre
 		return s, nil
 	}
 	// ensure has synced all that the server recovered.
-	s.horizon = newHorizon(domain.Seq(info.State.LastSeq))
+	s.horizon = newHorizon(domain.Seq(info.State.LastSeq), l.done)
 	s.committer = newGroup(l, s)
 	return s, nil
 }

@@ -16,6 +16,12 @@ import (
 )
 
 // ExternalConfig says where an existing NATS is and how to get in.
+//
+// Best give the installation a NATS account of its own, with JetStream. In a shared one it needs no more than this, where P is the log's
+// prefix and a dot (nothing without a prefix), and S stands for each of its streams (DIRECTORY, KEYS, ACCOUNTS_0 and so on, after the prefix
+// and "_"): to publish to P"accounts.>", P"directory" and P"keys.>"; to publish to $JS.API.STREAM.INFO.S, .CREATE.S and .MSG.GET.S, to
+// $JS.API.CONSUMER.CREATE.S.>, .DELETE.S.> and .MSG.NEXT.S.>, and for the keys to $JS.API.STREAM.MSG.DELETE.S and .PURGE.S; and to subscribe
+// to "_INBOX.>".
 type ExternalConfig struct {
 	URL            string      // one or more, separated by commas: nats://host:4222
 	Credentials    string      // a .creds file; optional

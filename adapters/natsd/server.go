@@ -25,7 +25,8 @@ type SyncMode int
 const (
 	// SyncGroup is the default: the server writes, and Server.Sync syncs once for many appends.
 	SyncGroup SyncMode = iota
-	// SyncAlways lets the server sync after every message. It needs no Sync.
+	// SyncAlways lets the server sync after every message. It needs no Sync, but a file system that makes a synced file's name durable
+	// with it, as ext4, XFS and Btrfs do.
 	SyncAlways
 )
 
@@ -33,6 +34,9 @@ const (
 const (
 	// MaxPayload bounds one message, in bytes. A transaction is one message.
 	MaxPayload = 8 << 20
+	// maxPending bounds what the server has on its way to one connection, in bytes. All readers of the log share one, and each may ask for
+	// streams.Limits.FetchMax at once; beyond this bound the server cuts the connection.
+	maxPending = 512 << 20
 	// maxMemory bounds what the server may keep in memory storage, in bytes. Only the states of consumers are there.
 	maxMemory = 64 << 20
 	// maxStore lifts JetStream's own guess at how much disk it may use: the file system decides.
@@ -111,7 +115,7 @@ func (cfg *Config) options() (*server.Options, error) {
 		JetStreamMaxStore:      maxStore,
 		JetStreamMaxMemory:     maxMemory,
 		MaxPayload:             MaxPayload,
-		MaxPending:             4 * MaxPayload,
+		MaxPending:             maxPending,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
 		Username:               cfg.User,

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/migrations"
@@ -27,6 +28,9 @@ type file struct {
 	writer  *sql.DB
 	conn    *sql.Conn            // the one connection of writer
 	texts   map[string]*sql.Stmt // compiled on conn, by text
+
+	idle *time.Timer // gives the writer's cache back
+	rest time.Duration
 
 	readers *sql.DB
 	read    sync.Map // text -> *sql.Stmt on readers
@@ -54,7 +58,8 @@ func openFile(ctx context.Context, path string, opt Options, shadow bool) (*file
 	} else {
 		write = append(write, "journal_mode(wal)", "synchronous(normal)", "wal_autocheckpoint(2000)", "journal_size_limit(67108864)")
 	}
-	f := &file{path: path, texts: map[string]*sql.Stmt{}}
+	f := &file{path: path, texts: map[string]*sql.Stmt{}, rest: opt.Idle}
+	f.idle = time.AfterFunc(opt.Idle, f.shrink)
 	if f.writer, err = open(path, write); err != nil {
 		return nil, err
 	}
@@ -66,7 +71,7 @@ func openFile(ctx context.Context, path string, opt Options, shadow bool) (*file
 	}
 	f.readers.SetMaxOpenConns(opt.Readers)
 	f.readers.SetMaxIdleConns(opt.Readers)
-	f.readers.SetConnMaxIdleTime(opt.IdleReader)
+	f.readers.SetConnMaxIdleTime(opt.Idle)
 	if f.conn, err = f.writer.Conn(ctx); err == nil {
 		_, err = f.conn.ExecContext(ctx, migrations.SQLite("cursors"))
 	}
@@ -121,6 +126,7 @@ func checkLength(path string) error {
 func (f *file) close() {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	f.idle.Stop()
 	for _, s := range f.texts {
 		_ = s.Close()
 	}
@@ -146,6 +152,7 @@ func (f *file) Update(ctx context.Context, g func(projections.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	f.idle.Reset(f.rest)
 	tx := &tx{f}
 	if _, err := tx.Exec(ctx, "begin immediate"); err != nil {
 		return err
@@ -160,6 +167,15 @@ func (f *file) Update(ctx context.Context, g func(projections.Tx) error) error {
 		}
 	}
 	return err
+}
+
+// shrink gives the pages back that the writer keeps in memory.
+func (f *file) shrink() {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if f.texts != nil {
+		_, _ = f.conn.ExecContext(context.Background(), "pragma shrink_memory") // at worst nothing is given back
+	}
 }
 
 // Scrub empties the write-ahead log into the file, where deleted content is overwritten, and deletes what was once moved aside.

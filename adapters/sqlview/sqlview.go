@@ -31,7 +31,7 @@ type Options struct {
 	BusyTimeout time.Duration // how long a statement waits for a lock; 5 s
 	WriteCache  int           // KiB of pages that a writer keeps in memory; 4096
 	ReadCache   int           // KiB of pages that each reader keeps in memory; 1024
-	IdleReader  time.Duration // after which an unused read connection is closed; 1 min
+	Idle        time.Duration // after which an unused read connection is closed and a writer's cache given back; 1 min
 	Logger      *slog.Logger  // hears of files moved aside; slog.Default
 }
 
@@ -48,8 +48,8 @@ func (o Options) withDefaults() Options {
 	if o.ReadCache <= 0 {
 		o.ReadCache = 1024
 	}
-	if o.IdleReader <= 0 {
-		o.IdleReader = time.Minute
+	if o.Idle <= 0 {
+		o.Idle = time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

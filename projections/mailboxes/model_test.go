@@ -88,7 +88,10 @@ func (m *model) start(t *rapid.T) {
 	m.views = &crashing{Views: store}
 	m.runner = projections.NewRunner(projections.Config{
 		Log: m.log, Views: m.views, Projections: []projections.Projection{mailboxes.New(), counters.New(), quota.New()},
-		Limits: projections.Limits{BatchEntries: rapid.IntRange(1, 50).Draw(t, "batch"), BackoffMin: time.Millisecond},
+		Limits: projections.Limits{
+			BatchEntries: rapid.IntRange(1, 50).Draw(t, "batch"), BatchOctets: rapid.SampledFrom([]int{0, 1, 3000}).Draw(t, "octets"),
+			FarBehind: rapid.IntRange(1, 5).Draw(t, "far"), Replays: 1, BackoffMin: time.Millisecond,
+		},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	ended := make(chan struct{})
