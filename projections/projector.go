@@ -21,6 +21,7 @@ type projector struct {
 	projections []Projection
 	log         *slog.Logger
 	jobs        chan job      // what Rebuild and Drop want done, between batches
+	hurry       chan struct{} // holds a token when somebody waits for rows
 	ended       chan struct{} // closed when run has returned
 
 	// Of the projector's goroutine only.
@@ -50,7 +51,7 @@ var errAgain = errors.New("the cursors were moved")
 
 func newProjector(r *Runner, stream string) *projector {
 	return &projector{
-		r: r, stream: stream, log: r.cfg.Logger.With("stream", stream), jobs: make(chan job), ended: make(chan struct{}),
+		r: r, stream: stream, log: r.cfg.Logger.With("stream", stream), jobs: make(chan job), hurry: make(chan struct{}, 1), ended: make(chan struct{}),
 		healed: map[domain.AccountID]domain.Seq{}, state: Starting, changed: make(chan struct{}),
 	}
 }
@@ -199,6 +200,7 @@ func (p *projector) follow(ctx context.Context) error {
 				return err
 			}
 		case <-q.ready:
+			p.gather(ctx, q)
 			entries, ended, err := q.take()
 			if ended {
 				if err == nil {
@@ -214,6 +216,30 @@ func (p *projector) follow(ctx context.Context) error {
 			}
 			if entries[len(entries)-1].Seq >= head {
 				release()
+			}
+		}
+	}
+}
+
+// gather lets a live batch grow for a moment while nobody waits for its rows. Decisions and sessions run on states in memory, so few ever wait,
+// and one commit for many entries costs little more than one for a single entry.
+func (p *projector) gather(ctx context.Context, q *queue) {
+	if q.enough(p.r.cfg.Limits.LingerFor) {
+		return
+	}
+	timer := time.NewTimer(p.r.cfg.Limits.Linger)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.hurry:
+			return
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-q.ready:
+			if q.enough(p.r.cfg.Limits.LingerFor) {
+				return
 			}
 		}
 	}

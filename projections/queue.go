@@ -82,6 +82,13 @@ func (q *queue) take() (entries []streams.Entry, ended bool, err error) {
 	return entries, false, nil
 }
 
+// enough tells that what waits should be taken now: n entries, as much as fits, nothing, or the end.
+func (q *queue) enough(n int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ended || len(q.entries) == 0 || len(q.entries) >= min(n, q.most) || q.held >= q.octets
+}
+
 // weight estimates what an entry takes in memory, in octets.
 func weight(e *streams.Entry) int {
 	n := 256

@@ -18,6 +18,8 @@ type Limits struct {
 	BatchOctets  int           // and the octets of those entries, by estimate; 16 MiB
 	Replays      int           // streams that catch up at the same time; the number of CPUs
 	FarBehind    int           // entries of lag from which on a stream counts as catching up; 1000
+	Linger       time.Duration // how long entries may wait for others to share a commit with while nobody waits for their rows; 50 ms
+	LingerFor    int           // entries that are enough to commit at once; 256
 	BackoffMin   time.Duration // first wait after the log or the view store failed; 100 ms
 	BackoffMax   time.Duration // longest such wait; 15 s
 }
@@ -34,6 +36,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.FarBehind <= 0 {
 		l.FarBehind = 1000
+	}
+	if l.Linger <= 0 {
+		l.Linger = 50 * time.Millisecond
+	}
+	if l.LingerFor <= 0 {
+		l.LingerFor = 256
 	}
 	if l.BackoffMin <= 0 {
 		l.BackoffMin = 100 * time.Millisecond
@@ -167,6 +175,7 @@ func (r *Runner) Wait(ctx context.Context, stream string, seq domain.Seq) error 
 		case state == Stopped:
 			return domain.Wrap(domain.Unavailable, cause, "the view of this account is stopped")
 		}
+		signal(p.hurry)
 		select {
 		case <-changed:
 		case <-ctx.Done():
