@@ -55,7 +55,10 @@ func New(ctx context.Context, c Config) (*Accounts, *Directory, error) {
 	a.hot.open(c.CacheBytes, &s.stats, func(id domain.AccountID) *hot {
 		h := &hot{id: id}
 		k := k
-		k.settled = h.threads.settled
+		k.settled = func(s *account.State, at streams.Position, events []event.Event) {
+			h.threads.settled(s, at, events)
+			h.refs.settled(events)
+		}
 		h.ledger = newLedger(id, c.Log, k, s)
 		return h
 	})
@@ -277,9 +280,28 @@ type Email struct {
 }
 
 // Emails yields the rows of a mailbox's messages in rising order of UID. It waits until the view shows all that is durable. A message that
-// was expunged meanwhile is left out.
+// was expunged meanwhile is left out. Blobs alone of a few messages come from memory when they were delivered or read lately.
 func (a *Accounts) Emails(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, uids domain.UIDSet, want Columns) iter.Seq2[Email, error] {
 	return func(yield func(Email, error) bool) {
+		h, err := a.acquire(id)
+		if err != nil {
+			yield(Email{}, err)
+			return
+		}
+		defer a.hot.release(h)
+		found, ok, err := a.remembered(ctx, h, mailbox, uids, want)
+		if err != nil {
+			yield(Email{}, err)
+			return
+		}
+		for _, e := range found {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if ok {
+			return
+		}
 		if err := a.await(ctx, id); err != nil {
 			yield(Email{}, err)
 			return
@@ -288,6 +310,9 @@ func (a *Accounts) Emails(ctx context.Context, id domain.AccountID, mailbox doma
 			if err != nil {
 				yield(Email{}, classify(err, "read the mailbox's rows"))
 				return
+			}
+			if want == WantBlob {
+				h.refs.put(e.Email, e.Blob)
 			}
 			if !yield(e, nil) {
 				return

@@ -28,6 +28,7 @@ type hot struct {
 	id      domain.AccountID
 	ledger  *ledger[*account.State]
 	threads recentThreads
+	refs    blobRefs
 	holds   int
 	weight  int64         // as the hotSet has booked it
 	place   *list.Element // in idle, while holds is 0

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -512,5 +513,40 @@ func TestThreadsOfTheLastDeliveriesNeedNoRows(t *testing.T) {
 	n.Accounts.Rebuilt("", alice)
 	if thread, err := n.Accounts.Thread(t.Context(), alice, &stored.Summary); thread != 1 || err != nil {
 		t.Errorf("after a load it is in thread %d, %v", thread, err)
+	}
+}
+
+func TestBytesOfTheLastDeliveriesNeedNoRows(t *testing.T) {
+	var views *lateViews
+	n, alice := open(t, func(c *door.Config) {
+		views = &lateViews{Views: c.Views}
+		c.Views = views
+	})
+	at, err := n.Log.Last(t.Context(), alice)
+	check(t, err)
+	views.upTo = at.Seq // no delivery will ever be in the rows
+	for i := range 3 {
+		doortest.Deliver(t, n.Accounts, alice, "INBOX", fmt.Sprintf("Subject: %d\r\n\r\n", i))
+	}
+	_, err = n.Accounts.Do(t.Context(), alice, "test", account.StoreFlags{Mailbox: 1, UIDs: domain.UIDs(2), Mode: account.AddFlags, Flags: []string{`\Deleted`}})
+	check(t, err)
+	_, err = n.Accounts.Do(t.Context(), alice, "test", account.Expunge{Mailbox: 1})
+	check(t, err)
+	var read []string
+	for e, err := range n.Accounts.Emails(t.Context(), alice, 1, domain.UIDs(1, 2, 3), door.WantBlob) {
+		check(t, err)
+		r, err := n.Accounts.Open(t.Context(), e.Blob, 0, -1)
+		check(t, err)
+		text, err := io.ReadAll(r)
+		check(t, err)
+		read = append(read, fmt.Sprint(e.UID, strings.TrimSpace(string(text))))
+	}
+	if got := strings.Join(read, ", "); got != "1 Subject: 0, 3 Subject: 2" {
+		t.Errorf("read %s", got)
+	}
+	for _, err := range n.Accounts.Emails(t.Context(), alice, 1, domain.UIDs(1), door.WantEnvelope) {
+		if !domain.Is(err, domain.Unavailable) {
+			t.Errorf("an envelope came from a row that is not there: %v", err)
+		}
 	}
 }
