@@ -541,7 +541,7 @@ func TestBytesOfTheLastDeliveriesNeedNoRows(t *testing.T) {
 		check(t, err)
 		read = append(read, fmt.Sprint(e.UID, strings.TrimSpace(string(text))))
 	}
-	if got := strings.Join(read, ", "); got != "1 Subject: 0, 3 Subject: 2" {
+	if got := strings.Join(read, ", "); got != "1Subject: 0, 3Subject: 2" {
 		t.Errorf("read %s", got)
 	}
 	for _, err := range n.Accounts.Emails(t.Context(), alice, 1, domain.UIDs(1), door.WantEnvelope) {
