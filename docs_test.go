@@ -49,7 +49,7 @@ func TestDependenciesHaveReasons(t *testing.T) {
 
 // Every file that docs/rfc.md names exists, and every test that it names is in its file.
 func TestRFCTableIsTrue(t *testing.T) {
-	rows := regexp.MustCompile("(?m)^\\| (?:RFC|draft)[^|]*\\|[^|]*\\|([^|]*)\\|([^|]*)\\|([^|]*)\\|$").FindAllStringSubmatch(readDoc(t, "rfc.md"), -1)
+	rows := regexp.MustCompile(`(?m)^\| (?:RFC|draft)[^|]*\|[^|]*\|([^|]*)\|([^|]*)\|([^|]*)\|$`).FindAllStringSubmatch(readDoc(t, "rfc.md"), -1)
 	if len(rows) < 20 {
 		t.Fatalf("only %d rows can be read", len(rows))
 	}

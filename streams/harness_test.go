@@ -45,8 +45,6 @@ func always(n *node) { n.natsd.Sync = natsd.SyncAlways }
 
 func shards(count int) func(*node) { return func(n *node) { n.config.Topology.Shards = count } }
 
-func limits(l streams.Limits) func(*node) { return func(n *node) { n.config.Limits = l } }
-
 func (n *node) start() error {
 	ctx := deadline(n.t)
 	n.natsd.Dir = filepath.Join(n.dir, "log")

@@ -44,7 +44,7 @@ func openData(path string) (*dataDir, error) {
 			Err: err, Hint: "stop that process first, or choose another directory with --data; two instances need two directories and a --port-offset",
 		}
 	}
-	if err := lock.Truncate(0); err == nil {
+	if err = lock.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(lock, "pid %d\n", os.Getpid())
 	}
 	if err != nil {

@@ -27,8 +27,9 @@ func IsDomain(s string) bool {
 
 // isLiteral checks the address-literal of RFC 5321 section 4.1.3.
 func isLiteral(s string) bool {
-	inner, ok := strings.CutPrefix(s, "[")
-	if inner, ok = strings.CutSuffix(inner, "]"); !ok || inner == "" {
+	inner, opened := strings.CutPrefix(s, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if !opened || !closed || inner == "" {
 		return false
 	}
 	tag, content, tagged := strings.Cut(inner, ":")

@@ -59,7 +59,8 @@ func (s *sample) trim(size int64) {
 }
 
 func (s *sample) release() {
-	samples.Put(s.data[:0]) //nolint:staticcheck // The slice's header is copied; its array is what is kept.
+	//lint:ignore SA6002 The slice's header is copied; its array is what is kept.
+	samples.Put(s.data[:0])
 	s.data = nil
 }
 

@@ -86,7 +86,7 @@ func (d *Directory) load(ctx context.Context, id domain.AccountID) (state *direc
 func foldEntry(state *directory.State, e *streams.Entry) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = domain.Wrap(domain.Corrupt, fmt.Errorf("Tx %d, Seq %d: %v", e.Tx, e.Seq, r), "the directory's log contradicts itself")
+			err = domain.Wrap(domain.Corrupt, fmt.Errorf("transaction %d, position %d: %v", e.Tx, e.Seq, r), "the directory's log contradicts itself")
 		}
 	}()
 	if e.Transaction == nil {

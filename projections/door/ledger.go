@@ -175,7 +175,7 @@ func (l *ledger[S]) enter(ctx context.Context, actor string, decide func(S) ([]e
 		if err := l.lock(ctx); err != nil {
 			return nil, nil, nil, err
 		}
-		t, events, refusal, full := l.decide(actor, decide)
+		t, events, full, refusal := l.decide(actor, decide)
 		if full == nil {
 			return t, events, refusal, nil
 		}
@@ -186,20 +186,20 @@ func (l *ledger[S]) enter(ctx context.Context, actor string, decide func(S) ([]e
 }
 
 // decide is enter's part under the lock, which it releases. full is a transaction that has no room and must go out first.
-func (l *ledger[S]) decide(actor string, decide func(S) ([]event.Event, error)) (t *txn, events []event.Event, refusal error, full *txn) {
+func (l *ledger[S]) decide(actor string, decide func(S) ([]event.Event, error)) (t *txn, events []event.Event, full *txn, refusal error) {
 	defer l.mu.Unlock()
 	if l.open != nil && l.open.sealed.Load() {
-		return nil, nil, nil, l.open
+		return nil, nil, l.open, nil
 	}
 	events, refusal = decide(l.state)
 	if refusal != nil || len(events) == 0 {
-		return l.tip(), nil, refusal, nil
+		return l.tip(), nil, nil, refusal
 	}
 	if l.inflight == nil {
 		t = newTxn(l.durable.Tx+1, actor)
 		t.sealed.Store(true)
 		if err := l.fold(t.tx, l.durable.Seq, events); err != nil {
-			return nil, nil, err, nil
+			return nil, nil, nil, err
 		}
 		t.events = events
 		l.inflight = t
@@ -212,10 +212,10 @@ func (l *ledger[S]) decide(actor string, decide func(S) ([]event.Event, error)) 
 		t = newTxn(l.inflight.tx+1, actor)
 	} else if !t.admits(actor, len(events), size, l.setup.limits) {
 		t.sealed.Store(true)
-		return nil, nil, nil, t
+		return nil, nil, t, nil
 	}
 	if err := l.fold(t.tx, l.durable.Seq, events); err != nil {
-		return nil, nil, err, nil
+		return nil, nil, nil, err
 	}
 	t.events = append(t.events, events...)
 	t.actor = joinActors(t.actor, actor)

@@ -141,10 +141,8 @@ func TestNobodySeesHalfATransaction(t *testing.T) {
 
 // The operations of one mailbox, for porcupine.
 type operation struct {
-	kind  string // "add", "flag", "read"
-	uid   domain.UID
-	word  string
-	since domain.Tx
+	kind string // "add", "flag", "read"
+	word string
 }
 
 type answer struct {

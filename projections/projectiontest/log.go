@@ -136,7 +136,7 @@ func (l *Log) Head(_ context.Context, stream string) (domain.Seq, error) {
 // Follow calls f with all entries after a position, and then with new ones.
 func (l *Log) Follow(ctx context.Context, stream string, after domain.Seq, f func([]streams.Entry) error) error {
 	for {
-		entries, err, changed := l.after(stream, after)
+		entries, changed, err := l.after(stream, after)
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (l *Log) Follow(ctx context.Context, stream string, after domain.Seq, f fun
 }
 
 // after gives at most 256 entries.
-func (l *Log) after(stream string, after domain.Seq) ([]streams.Entry, error, <-chan struct{}) {
+func (l *Log) after(stream string, after domain.Seq) ([]streams.Entry, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := l.entries[stream]
@@ -167,14 +167,14 @@ func (l *Log) after(stream string, after domain.Seq) ([]streams.Entry, error, <-
 			entries[i].Transaction, entries[i].Erased = nil, true
 		}
 	}
-	return entries, l.down, l.changed
+	return entries, l.changed, l.down
 }
 
 // Read yields the entries after one position up to another.
 func (l *Log) Read(_ context.Context, stream string, after, upTo domain.Seq) iter.Seq2[streams.Entry, error] {
 	return func(yield func(streams.Entry, error) bool) {
 		for after < upTo {
-			entries, err, _ := l.after(stream, after)
+			entries, _, err := l.after(stream, after)
 			if err != nil {
 				yield(streams.Entry{}, err)
 				return

@@ -192,7 +192,12 @@ func (d *Decoder) NIL() bool {
 	if b, err := d.buf.Peek(4); err != nil || classes[b[3]]&astringChar != 0 {
 		return err != nil && d.Fail(err)
 	}
-	return d.take() && d.take() && d.take()
+	for range 3 {
+		if !d.take() {
+			return false
+		}
+	}
+	return true
 }
 
 // ExpectNString demands NIL, which leaves *s alone and gives present = false, or a string.
