@@ -169,6 +169,9 @@ const maxLag = 10_000
 func (c *core) checks() *health.Checks {
 	return &health.Checks{List: []health.Check{
 		{Name: "log", Look: func(ctx context.Context) (health.Status, string) {
+			if err := c.streams.Fault(); err != nil {
+				return health.Unhealthy, err.Error()
+			}
 			for _, stream := range c.streams.Streams() {
 				if _, err := c.streams.Head(ctx, stream); err != nil {
 					return health.Unhealthy, err.Error()

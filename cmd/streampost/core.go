@@ -74,7 +74,13 @@ func (c *core) open(ctx context.Context) error {
 		}
 	}
 	err := c.openDoors(ctx)
+	if err == nil { // The projectors start when there is somebody to hear from them.
+		c.runner.Notify(c.accounts.Observe)
+		c.runner.OnRebuilt(c.accounts.Rebuilt)
+	}
+	c.group.Start(lifecycle.Part{Name: "projectors", Run: c.runner.Run})
 	if err == nil {
+		c.group.Start(lifecycle.Part{Name: "erasures", Run: c.finishErasures})
 		c.metrics.Scrape(c.samples)
 	} else if c.inspecting {
 		c.log.Error("the directory cannot be read: accounts are known by their ids only", "err", err)
@@ -180,7 +186,19 @@ func (c *core) openViews(ctx context.Context) error {
 		Logger:      c.log,
 		Failpoint:   c.failpoint,
 	})
-	c.group.Start(lifecycle.Part{Name: "projectors", Run: c.runner.Run})
+	return nil
+}
+
+// finishErasures completes what a crash may have cut short. It waits for views, so nothing waits for it.
+func (c *core) finishErasures(ctx context.Context) error {
+	n, err := c.directory.FinishErasures(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.log.Error("an erasure is not complete: it is tried again at the next start", "err", err)
+	case n > 0:
+		c.log.Debug("erased accounts hold nothing readable", "accounts", n)
+	}
 	return nil
 }
 
