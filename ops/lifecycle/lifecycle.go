@@ -21,7 +21,7 @@ type Part struct {
 	// Run works until its context ends. An error before that brings the whole server down.
 	Run func(context.Context) error
 	// Stop drains: it takes no new work, finishes what is in flight and frees what the part holds. When its context ends first it gives up
-	// what is left. Run's context ends after Stop has returned.
+	// what is left. Run's context ends after Stop has returned, and those of the other parts of its step.
 	Stop func(context.Context) error
 }
 
@@ -83,34 +83,42 @@ func (g *Group) Stop(bound time.Duration) error {
 	for len(g.steps) > 0 {
 		step := g.steps[len(g.steps)-1]
 		g.steps = g.steps[:len(g.steps)-1]
-		var all errgroup.Group
-		for _, r := range step {
-			all.Go(func() error { return g.stop(ctx, r) })
+		// One part's Stop may drain what another part's Run serves, so no Run is told to end before every Stop has returned.
+		for _, phase := range []func(context.Context, *running) error{g.drain, g.end} {
+			var all errgroup.Group
+			for _, r := range step {
+				all.Go(func() error { return phase(ctx, r) })
+			}
+			errs = append(errs, all.Wait())
 		}
-		errs = append(errs, all.Wait())
 	}
 	return errors.Join(errs...)
 }
 
-func (g *Group) stop(ctx context.Context, r *running) error {
-	began := time.Now()
-	var err error
-	if r.Stop != nil {
-		err = r.Stop(ctx)
+func (g *Group) drain(ctx context.Context, r *running) error {
+	if r.Stop == nil {
+		return nil
 	}
+	began := time.Now()
+	if err := r.Stop(ctx); err != nil {
+		return fmt.Errorf("stop %s: %w", r.Name, err)
+	}
+	g.log.Debug("stopped", "part", r.Name, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// end ends a part's Run and waits for it.
+func (g *Group) end(ctx context.Context, r *running) error {
 	r.cancel()
 	select {
 	case <-r.done:
+		return nil
 	default:
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			err = errors.Join(err, errors.New("it did not finish in time"))
-		}
 	}
-	g.log.Debug("stopped", "part", r.Name, "took", time.Since(began).Round(time.Millisecond))
-	if err != nil {
-		return fmt.Errorf("stop %s: %w", r.Name, err)
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop %s: it did not finish in time", r.Name)
 	}
-	return nil
 }

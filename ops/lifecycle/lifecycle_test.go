@@ -68,3 +68,30 @@ func TestBoundHolds(t *testing.T) {
 		t.Error("the log stays open because imap hangs")
 	}
 }
+
+func TestRunsOutliveTheStopsOfTheirStep(t *testing.T) {
+	g := lifecycle.New(slog.New(slog.DiscardHandler))
+	running, drained := make(chan struct{}), make(chan struct{})
+	ended := false
+	g.Start(
+		lifecycle.Part{Name: "server", Stop: func(context.Context) error {
+			close(drained)
+			return nil
+		}},
+		lifecycle.Part{Name: "socket of the server", Run: func(ctx context.Context) error {
+			close(running)
+			<-ctx.Done()
+			select {
+			case <-drained:
+			default:
+				t.Error("the socket ended before the server was drained")
+			}
+			ended = true
+			return nil
+		}},
+	)
+	<-running
+	if err := g.Stop(time.Minute); err != nil || !ended {
+		t.Errorf("stop: %v, ended %v", err, ended)
+	}
+}
