@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +19,15 @@ import (
 
 // built is the binary under test, with its crash points, made once for all tests.
 var built = sync.OnceValues(func() (string, error) {
+	// go test remembers which files a test looked at, and runs it again when they change: the sources of the binary must be among them.
+	if err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == ".git" {
+			return fs.SkipDir
+		}
+		return err
+	}); err != nil {
+		return "", err
+	}
 	dir, err := os.MkdirTemp("", "streampost-binary-")
 	if err != nil {
 		return "", err

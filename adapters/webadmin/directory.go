@@ -1,6 +1,8 @@
 package webadmin
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
 	"github.com/streampost/streampost/domain"
@@ -169,7 +171,19 @@ func (s *Server) eraseAccount(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) lookup(r *http.Request) (door.Account, error) {
-	return s.b.Directory.Lookup(r.Context(), r.PathValue("account"))
+	return s.find(r.Context(), r.PathValue("account"))
+}
+
+// find gives an account by address or id. Who named none is told how to see all.
+func (s *Server) find(ctx context.Context, name string) (door.Account, error) {
+	found, err := s.b.Directory.Lookup(ctx, name)
+	var known *domain.Error
+	if errors.As(err, &known) && known.Kind == domain.NotFound && known.Hint == "" {
+		hinted := *known
+		hinted.Hint = "account list shows all"
+		return found, &hinted
+	}
+	return found, err
 }
 
 // done answers 204 to what succeeded.

@@ -150,7 +150,7 @@ func (s *Server) account(ctx context.Context, name string) (domain.AccountID, er
 	if id, err := domain.ParseAccountID(name); err == nil {
 		return id, nil
 	}
-	found, err := s.b.Directory.Lookup(ctx, name)
+	found, err := s.find(ctx, name)
 	return found.ID, err
 }
 

@@ -20,7 +20,7 @@ type AccountCmd struct {
 	Quota   AccountQuotaCmd   `cmd:"" help:"Set how much an account may hold."`
 	Disable AccountDisableCmd `cmd:"" help:"Stop logins. Mail is still accepted."`
 	Enable  AccountEnableCmd  `cmd:"" help:"Allow logins again."`
-	Erase   AccountEraseCmd   `cmd:"" help:"Erase an account for ever, in every backup too."`
+	Erase   AccountEraseCmd   `cmd:"" help:"Erase an account for ever."`
 }
 
 // AccountAddCmd creates an account.
@@ -96,7 +96,7 @@ func stateOf(a door.Account) string {
 
 // AccountArg is an account on the command line.
 type AccountArg struct {
-	Account string `arg:"" help:"Address or id of the account."`
+	Account named `arg:"" help:"Address or id of the account."`
 }
 
 // AccountShowCmd shows an account.
@@ -112,7 +112,7 @@ func (c *AccountShowCmd) Run(g *Globals, env *Env) error {
 		return err
 	}
 	var a webadmin.AccountDetails
-	if err := server.call(env, http.MethodGet, path("accounts", c.Account), nil, &a); err != nil {
+	if err := server.call(env, http.MethodGet, path("accounts", string(c.Account)), nil, &a); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -144,23 +144,47 @@ func (c *AccountPasswdCmd) Run(g *Globals, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return server.call(env, http.MethodPut, path("accounts", c.Account, "password"), webadmin.Password{Password: password}, nil)
+	return server.call(env, http.MethodPut, path("accounts", string(c.Account), "password"), webadmin.Password{Password: password}, nil)
 }
 
 // AccountQuotaCmd sets limits.
 type AccountQuotaCmd struct {
 	AccountArg
-	Storage  config.Size `required:"" placeholder:"SIZE" help:"Octets of all messages together, such as 2GiB; 0 means no limit."`
-	Messages int64       `placeholder:"N" help:"Number of messages; 0 means no limit."`
+	Storage  *config.Size `placeholder:"SIZE" help:"Octets of all messages together, such as 2GiB; 0 means no limit."`
+	Messages *int64       `placeholder:"N" help:"Number of messages; 0 means no limit."`
+}
+
+// Help teaches.
+func (*AccountQuotaCmd) Help() string {
+	return `A limit that is not named stays as it is. What is over a new limit is kept, but nothing comes in until enough is deleted.
+
+Examples:
+
+  streampost account quota carol@example.org --storage 5GiB
+  streampost account quota carol@example.org --storage 0 --messages 100000`
 }
 
 // Run sends the request.
 func (c *AccountQuotaCmd) Run(g *Globals, env *Env) error {
+	if c.Storage == nil && c.Messages == nil {
+		return usage("say what to limit: --storage SIZE, --messages N or both")
+	}
 	server, err := g.connect()
 	if err != nil {
 		return err
 	}
-	return server.call(env, http.MethodPut, path("accounts", c.Account, "limits"), webadmin.Quota{Bytes: int64(c.Storage), Messages: c.Messages}, nil)
+	var a webadmin.AccountDetails
+	if err := server.call(env, http.MethodGet, path("accounts", string(c.Account)), nil, &a); err != nil {
+		return err
+	}
+	limits := a.Limits
+	if c.Storage != nil {
+		limits.Bytes = int64(*c.Storage)
+	}
+	if c.Messages != nil {
+		limits.Messages = *c.Messages
+	}
+	return server.call(env, http.MethodPut, path("accounts", string(a.ID), "limits"), limits, nil)
 }
 
 // AccountDisableCmd stops logins.
@@ -184,7 +208,7 @@ func (c *AccountArg) setDisabled(g *Globals, env *Env, disabled bool) error {
 	if err != nil {
 		return err
 	}
-	return server.call(env, http.MethodPut, path("accounts", c.Account, "disabled"), webadmin.Disabled{Disabled: disabled}, nil)
+	return server.call(env, http.MethodPut, path("accounts", string(c.Account), "disabled"), webadmin.Disabled{Disabled: disabled}, nil)
 }
 
 // AccountEraseCmd erases an account.
@@ -195,7 +219,12 @@ type AccountEraseCmd struct {
 
 // Help teaches.
 func (*AccountEraseCmd) Help() string {
-	return `Erasing destroys the account's key. Its log, its messages and every copy of them, backups of this server included, become unreadable for ever; its rows are deleted and its addresses freed. A backup of the keys made before still opens them: destroy that too.`
+	return `Erasing destroys the account's key: its log and its messages become unreadable for ever, its rows are deleted and its addresses freed. A backup made before still opens them with the master key of that time: rotate the master key, and destroy older copies of keys/.
+
+Examples:
+
+  streampost account erase bob@example.org --yes
+  streampost keys rotate`
 }
 
 // Run asks for --yes and sends the request.
@@ -205,7 +234,7 @@ func (c *AccountEraseCmd) Run(g *Globals, env *Env) error {
 		return err
 	}
 	var a webadmin.AccountDetails
-	if err := server.call(env, http.MethodGet, path("accounts", c.Account), nil, &a); err != nil {
+	if err := server.call(env, http.MethodGet, path("accounts", string(c.Account)), nil, &a); err != nil {
 		return err
 	}
 	if !c.Yes {

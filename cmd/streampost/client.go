@@ -56,6 +56,9 @@ func (g *Globals) connect() (*client, error) {
 		if err != nil {
 			return nil, &exitError{exitUnreachable, fmt.Errorf("find the running server: %w", err)}
 		}
+		if idle(data) { // of a copy, admin.json would lead to the server of the original
+			return nil, &exitError{exitUnreachable, fmt.Errorf("no server runs on %s: is it running? Start it with streampost serve", data)}
+		}
 		access.URL = found.URL
 		if access.Token == "" {
 			access.Token = found.Token
@@ -63,6 +66,9 @@ func (g *Globals) connect() (*client, error) {
 	}
 	if access.Token == "" {
 		return nil, usage("--url needs a token: set STREAMPOST_TOKEN")
+	}
+	if u, err := url.Parse(access.URL); err != nil || u.Scheme != "unix" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return nil, usage("the admin URL %q is not one such as http://127.0.0.1:8000 or unix:/path", access.URL)
 	}
 	transport := &http.Transport{}
 	if path, unix := strings.CutPrefix(access.URL, "unix:"); unix {
@@ -123,7 +129,7 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader) (*
 		}
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, &exitError{exitUnreachable, fmt.Errorf("no server answers at %s: is it running? (%w)", c.URL, op.Err)}
+			return nil, &exitError{exitUnreachable, fmt.Errorf("no server answers at %s: is it running? Start it with streampost serve (%w)", c.URL, op.Err)}
 		}
 		return nil, err
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/streampost/streampost/adapters/blobfs"
@@ -164,7 +167,25 @@ func (c *core) masterKeys() (*streams.MasterKeys, error) {
 	if value := c.cfg.Keys.Master.Reveal(); value != "" {
 		return streams.ParseMaster(value)
 	}
-	return streams.LoadMaster(c.data.join("keys"))
+	keys := c.data.join("keys")
+	if found, err := filepath.Glob(filepath.Join(escaped(keys), "*.key")); err == nil && len(found) == 0 && c.hasKeys() {
+		return nil, &domain.Error{ // a new key would open nothing, and would look like the one that is missing
+			Kind: domain.Unavailable, Msg: "the log has keys, but there is no master key in " + keys,
+			Hint: "restore keys/ from its backup, or give the master key in STREAMPOST_KEYS_MASTER; without it nothing can be read",
+		}
+	}
+	return streams.LoadMaster(keys)
+}
+
+// hasKeys reports whether the embedded log has its stream of keys, which is made after the first master key.
+func (c *core) hasKeys() bool {
+	found, err := filepath.Glob(filepath.Join(escaped(c.data.join("log")), "jetstream", "*", "streams", escaped(c.cfg.Streams.Prefix)+"KEYS"))
+	return err == nil && len(found) > 0
+}
+
+// escaped makes a path that filepath.Glob takes literally.
+func escaped(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 func (c *core) openBlobs(ctx context.Context) (err error) {
@@ -246,6 +267,9 @@ func (c *core) samples() []metrics.Sample {
 // exists says whether a data directory has been used by a server.
 func exists(data string) error {
 	info, err := os.Stat(filepath.Join(data, "log"))
+	if errors.Is(err, fs.ErrPermission) {
+		return &domain.Error{Kind: domain.Denied, Msg: "the data directory cannot be read", Err: err, Hint: "run the command as the user who runs the server"}
+	}
 	if err != nil || !info.IsDir() {
 		return &exitError{exitUnreachable, fmt.Errorf("no server has run on %s: start one with streampost serve, or point --data or --url to it", data)}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/streampost/streampost/domain"
 )
@@ -36,7 +37,7 @@ func openData(path string) (*dataDir, error) {
 	if err != nil {
 		return nil, &domain.Error{Kind: domain.Unavailable, Msg: "the data directory cannot be written", Err: err, Hint: "make " + path + " writable for this user"}
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := takeLock(lock); err != nil {
 		owner, _ := io.ReadAll(io.LimitReader(lock, 32)) // it only helps the message
 		err = errors.Join(err, lock.Close())
 		return nil, &domain.Error{
@@ -53,6 +54,27 @@ func openData(path string) (*dataDir, error) {
 	return &dataDir{path, lock}, nil
 }
 
+// takeLock tries a few times, because idle holds the lock for a moment.
+func takeLock(lock *os.File) (err error) {
+	for range 10 {
+		if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
+}
+
+// idle reports whether surely no process has the data directory.
+func idle(path string) bool {
+	lock, err := os.Open(filepath.Join(path, "lock"))
+	if err != nil {
+		return false
+	}
+	defer lock.Close() // and with it what was locked
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
+}
+
 func (d *dataDir) join(name string) string { return filepath.Join(d.path, name) }
 
 func (d *dataDir) close() error { return d.lock.Close() }
@@ -65,7 +87,7 @@ func (d *dataDir) writeJSON(name string, v any) error {
 	}
 	temp, err := os.CreateTemp(d.path, "."+name+"-*") // mode 0600
 	if err != nil {
-		return err
+		return &domain.Error{Kind: domain.Unavailable, Msg: "write " + d.join(name), Err: err, Hint: "make " + d.path + " writable for this user, or free space on its disk"}
 	}
 	_, err = temp.Write(append(text, '\n'))
 	if err == nil {

@@ -19,7 +19,7 @@ import (
 // doctor looks at everything that an operator can get wrong and the server cannot put right.
 func (c *core) doctor(ctx context.Context) []webadmin.Finding {
 	var all []webadmin.Finding
-	for _, look := range []func(context.Context) []webadmin.Finding{c.doctorLog, c.doctorViews, c.doctorFiles, c.doctorDisk, c.doctorTLS, c.doctorClock} {
+	for _, look := range []func(context.Context) []webadmin.Finding{c.doctorLog, c.doctorViews, c.doctorBlobs, c.doctorFiles, c.doctorDisk, c.doctorTLS, c.doctorClock} {
 		all = append(all, look(ctx)...)
 	}
 	return all
@@ -54,7 +54,11 @@ func (c *core) doctorLog(ctx context.Context) (found []webadmin.Finding) {
 		}
 	}
 	if keys := c.streams.MasterKey(); len(keys) > 1 {
-		found = append(found, warning("keys", "run streampost keys rotate again to finish", "a rotation of the master key is not finished: keys %s are in use", strings.Join(keys, ", ")))
+		hint := "run streampost keys rotate again to finish"
+		if c.cfg.Keys.Master != "" {
+			hint = "run streampost keys rotate, then leave only the new key in STREAMPOST_KEYS_MASTER"
+		}
+		found = append(found, warning("keys", hint, "a rotation of the master key is not finished: keys %s are in use", strings.Join(keys, ", ")))
 	}
 	return found
 }
@@ -76,6 +80,16 @@ func (c *core) doctorViews(ctx context.Context) (found []webadmin.Finding) {
 		found = append(found, ok("views", "all projections follow the log"))
 	}
 	return found
+}
+
+// doctorBlobs finds out whether a message could be stored.
+func (c *core) doctorBlobs(ctx context.Context) []webadmin.Finding {
+	upload, err := c.blobs.Create(ctx)
+	if err != nil {
+		return []webadmin.Finding{problem("blobs", "make "+c.data.join("blobs")+" writable for the server's user", "no message can be stored: %v", err)}
+	}
+	upload.Abort()
+	return []webadmin.Finding{ok("blobs", "messages can be stored")}
 }
 
 // doctorFiles looks for files that others can read. Names are those of dataDir.

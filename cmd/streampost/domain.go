@@ -1,6 +1,9 @@
 package main
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
 // DomainCmd manages local domains.
 type DomainCmd struct {
@@ -11,7 +14,17 @@ type DomainCmd struct {
 
 // DomainAddCmd makes a domain local.
 type DomainAddCmd struct {
-	Domain string `arg:"" help:"Domain name, such as example.org."`
+	Domain named `arg:"" help:"Domain name, such as example.org."`
+}
+
+// Help teaches.
+func (*DomainAddCmd) Help() string {
+	return `From then on mail for addresses in the domain is accepted where an account has the address and refused elsewhere. For mail from other servers the domain's MX record must name this one.
+
+Examples:
+
+  streampost domain add example.org
+  streampost account add alice@example.org`
 }
 
 // Run sends the request.
@@ -20,12 +33,12 @@ func (c *DomainAddCmd) Run(g *Globals, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return server.call(env, http.MethodPut, path("domains", c.Domain), nil, nil)
+	return server.call(env, http.MethodPut, path("domains", string(c.Domain)), nil, nil)
 }
 
 // DomainRmCmd makes a domain foreign.
 type DomainRmCmd struct {
-	Domain string `arg:"" help:"Domain name."`
+	Domain named `arg:"" help:"Domain name."`
 }
 
 // Run sends the request.
@@ -34,7 +47,7 @@ func (c *DomainRmCmd) Run(g *Globals, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return server.call(env, http.MethodDelete, path("domains", c.Domain), nil, nil)
+	return server.call(env, http.MethodDelete, path("domains", string(c.Domain)), nil, nil)
 }
 
 // DomainListCmd lists local domains.
@@ -57,6 +70,17 @@ func (c *DomainListCmd) Run(g *Globals, env *Env) error {
 	}
 	for _, name := range names {
 		env.printf("%s\n", name)
+	}
+	return nil
+}
+
+// named is an argument that cannot be empty, as it is when a script's variable is not set.
+type named string
+
+// Validate is called by the parser.
+func (n named) Validate() error {
+	if n == "" {
+		return errors.New("cannot be empty")
 	}
 	return nil
 }

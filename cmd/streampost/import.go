@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/streampost/streampost/adapters/maildir"
 	"github.com/streampost/streampost/adapters/mbox"
@@ -27,7 +32,7 @@ type ImportCmd struct {
 // ImportFlags are what both forms share.
 type ImportFlags struct {
 	Path    string `arg:"" help:"What to import."`
-	Account string `required:"" short:"a" placeholder:"ACCOUNT" help:"Address or id of the account to import into."`
+	Account named  `required:"" short:"a" placeholder:"ACCOUNT" help:"Address or id of the account to import into."`
 	State   string `placeholder:"FILE" help:"Where to note what is done, so that the same command resumes after an interruption (PATH.streampost-import)."`
 	Again   bool   `help:"Forget an earlier run and import everything again."`
 	JSON    bool   `name:"json" help:"Print JSON lines."`
@@ -58,6 +63,9 @@ Examples:
 
 // Run imports.
 func (c *ImportMboxCmd) Run(g *Globals, env *Env) error {
+	if _, err := os.Stat(filepath.Join(c.Path, "cur")); err == nil {
+		return usage("%s has a directory cur, as a maildir has: say import maildir", c.Path)
+	}
 	return c.run(g, env, func(im *importer) error {
 		info, err := os.Stat(c.Path)
 		if err != nil {
@@ -76,10 +84,18 @@ func (c *ImportMboxCmd) Run(g *Globals, env *Env) error {
 			}
 			name := strings.TrimSuffix(filepath.ToSlash(rel), ".mbox")
 			name = strings.ReplaceAll(name, ".sbd/", "/") // Thunderbird's directory of subfolders
-			if err := im.mbox(path, or(c.Mailbox, name)); errors.Is(err, mbox.ErrFormat) {
-				env.tell("%s is passed over: %v\n", path, err)
+			if info, err := os.Stat(path); err != nil {
+				im.local = append(im.local, refusal{refOf(path), err.Error()})
 				return nil
-			} else if err != nil {
+			} else if !info.Mode().IsRegular() {
+				env.tell("%s is passed over: it is not a file\n", refOf(path))
+				return nil
+			}
+			if err := im.mbox(path, or(c.Mailbox, name)); errors.Is(err, mbox.ErrFormat) {
+				env.tell("%s is passed over: %v\n", refOf(path), mbox.ErrFormat)
+			} else if errors.Is(err, fs.ErrPermission) && !im.cut {
+				im.local = append(im.local, refusal{refOf(path), err.Error()})
+			} else {
 				return err
 			}
 			return nil
@@ -111,11 +127,12 @@ var errInterrupted = errors.New("interrupted")
 // importer sends messages to the server in one streaming request and notes the answers.
 type importer struct {
 	env    *Env
+	root   string // the directory that references to files begin in, however the command line writes it
 	out    webadmin.ImportWriter
 	done   map[string]bool // refs of an earlier run
-	sent   uint64
-	passed uint64 // refs that were done already
+	passed uint64          // refs that were done already
 	local  []refusal
+	cut    bool // the last message was sent in part
 }
 
 type refusal struct{ ref, why string }
@@ -125,6 +142,15 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	if err != nil {
 		return err
 	}
+	if c.Path == "" {
+		return usage("the path of what to import is empty")
+	}
+	if _, err := os.Stat(c.Path); err != nil {
+		return err
+	}
+	if err := server.call(env, http.MethodGet, path("accounts", string(c.Account)), nil, nil); err != nil {
+		return err // before anything is noted about an account that does not exist
+	}
 	state, done, err := c.openState()
 	if err != nil {
 		return err
@@ -132,14 +158,14 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	defer state.Close()
 	began := time.Now()
 	body, pipe := io.Pipe()
-	im := &importer{env: env, out: webadmin.ImportWriter{W: pipe}, done: done}
+	im := &importer{env: env, root: filepath.Dir(filepath.Clean(c.Path)), out: webadmin.ImportWriter{W: pipe}, done: done}
 	walked := make(chan error, 1)
 	go func() {
 		err := walk(im)
-		if errors.Is(err, errInterrupted) {
-			_ = pipe.Close() // what was sent is whole, and its answers are worth waiting for
-		} else {
+		if im.cut {
 			_ = pipe.CloseWithError(err)
+		} else {
+			_ = pipe.Close() // what was sent is whole, and its answers are worth waiting for, whatever ended the walk
 		}
 		walked <- err
 	}()
@@ -149,7 +175,7 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	var sum webadmin.ImportSum
 	request := *env
 	request.Context = context.WithoutCancel(env) // a signal ends the walk, so that every message sent is also noted
-	err = server.stream(&request, http.MethodPost, path("accounts", c.Account, "messages"), body, func(raw json.RawMessage) error {
+	err = server.stream(&request, http.MethodPost, path("accounts", string(c.Account), "messages"), body, func(raw json.RawMessage) error {
 		var m webadmin.Imported
 		if err := json.Unmarshal(raw, &m); err != nil {
 			return err
@@ -177,12 +203,19 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 		}
 	}
 	imported := int(answered) - (len(refused) - len(im.local))
+	if imported == 0 && len(done) == 0 {
+		_ = os.Remove(state.Name()) // it says nothing, and would be in the way of an import into another account
+	}
 	if c.JSON {
 		env.printf("%s\n", mustJSON(map[string]any{"imported": imported, "refused": len(refused), "doneBefore": im.passed, "seconds": time.Since(began).Seconds()}))
 	} else {
+		tellReasons(env, refused)
 		env.printf("%d messages imported, %d refused, %d done before, in %s\n", imported, len(refused), im.passed, time.Since(began).Round(time.Millisecond))
 	}
+	var exit *exitError
 	switch {
+	case errors.As(err, &exit) || err != nil && answered+im.passed == 0:
+		return err
 	case err != nil:
 		return fmt.Errorf("the import is not complete, run the same command again to resume: %w", err)
 	case len(refused) > 0:
@@ -191,10 +224,24 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	return nil
 }
 
+// tellReasons sums up why messages were refused, when that is more than a few lines.
+func tellReasons(env *Env, refused []refusal) {
+	if len(refused) < 10 {
+		return
+	}
+	reasons := map[string]int{}
+	for _, r := range refused {
+		reasons[r.why]++
+	}
+	for _, why := range slices.Sorted(maps.Keys(reasons)) {
+		env.printf("%d refused: %s\n", reasons[why], why)
+	}
+}
+
 // openState reads what an earlier run has done and opens the file to add to it. A line that a crash cut short is not counted as done.
 func (c *ImportFlags) openState() (*os.File, map[string]bool, error) {
 	name := or(c.State, strings.TrimRight(c.Path, "/")+stateSuffix)
-	head := "# streampost import into " + c.Account + "\n"
+	head := "# streampost import into " + string(c.Account) + "\n"
 	text, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
@@ -239,8 +286,17 @@ func (im *importer) add(h webadmin.ImportHeader, open func() (io.Reader, error))
 	if err != nil {
 		return err
 	}
-	im.sent++
-	return im.out.Add(h, r)
+	err = im.out.Add(h, r)
+	im.cut = err != nil
+	return err
+}
+
+// refOf makes a reference that survives JSON and is one line of the state file. File names may be any octets.
+func refOf(name string) string {
+	if utf8.ValidString(name) && strings.IndexFunc(name, unicode.IsControl) < 0 {
+		return name
+	}
+	return strconv.QuoteToASCII(name)
 }
 
 func (im *importer) mbox(name, mailbox string) error {
@@ -253,6 +309,10 @@ func (im *importer) mbox(name, mailbox string) error {
 	if err != nil {
 		return err
 	}
+	shown, err := filepath.Rel(im.root, name)
+	if err != nil {
+		return err
+	}
 	messages := mbox.NewReader(file, info.Size())
 	for {
 		m, err := messages.Next()
@@ -262,7 +322,7 @@ func (im *importer) mbox(name, mailbox string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		ref := fmt.Sprintf("%s@%d", name, m.Offset)
+		ref := refOf(fmt.Sprintf("%s@%d", shown, m.Offset))
 		if m.Skip != "" {
 			im.local = append(im.local, refusal{ref, m.Skip})
 			continue
@@ -297,7 +357,7 @@ func (im *importer) maildir(root string) error {
 }
 
 func (im *importer) file(f maildir.Folder, m maildir.Message) error {
-	ref := f.Name + "/" + m.Key
+	ref := refOf(f.Name + "/" + m.Key)
 	if im.done[ref] {
 		im.passed++
 		return nil

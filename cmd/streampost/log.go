@@ -2,15 +2,19 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/streampost/streampost/adapters/webadmin"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/event"
 )
 
 // LogCmd reads and verifies the log of record.
@@ -54,7 +58,7 @@ func (c *LogVerifyCmd) Run(g *Globals, env *Env) error {
 		if err := json.Unmarshal(raw, &d); err != nil {
 			return err
 		}
-		env.printf("%s seq %d account %s Tx %d: %s\n", d.Stream, d.Seq, d.Account, d.Tx, d.Problem)
+		env.printf("%s\n", damageLine(d))
 		return nil
 	}, &sum)
 	if err != nil {
@@ -63,7 +67,7 @@ func (c *LogVerifyCmd) Run(g *Globals, env *Env) error {
 	if c.JSON {
 		env.printf("%s\n", mustJSON(sum))
 	} else {
-		env.printf("%d entries of %d accounts, %d of them erased, %d damaged\n", sum.Entries, sum.Accounts, sum.Erased, sum.Damages)
+		env.printf("%d entries of %d accounts (the directory is one), %d of them erased, %d damaged\n", sum.Entries, sum.Accounts, sum.Erased, sum.Damages)
 	}
 	if sum.Damages > 0 {
 		return &exitError{exitFound, nil}
@@ -71,9 +75,21 @@ func (c *LogVerifyCmd) Run(g *Globals, env *Env) error {
 	return nil
 }
 
+// damageLine says where the damage is, as far as it is known: what is gone does not say whose it was.
+func damageLine(d webadmin.Damage) string {
+	line := d.Stream
+	if d.Seq > 0 {
+		line += fmt.Sprintf(" seq %d", d.Seq)
+	}
+	if d.Account != "" {
+		line += fmt.Sprintf(" account %s Tx %d", d.Account, d.Tx)
+	}
+	return line + ": " + d.Problem
+}
+
 // LogShowCmd shows transactions.
 type LogShowCmd struct {
-	Account string    `arg:"" help:"Address or id of the account, or the word directory."`
+	Account named     `arg:"" help:"Address or id of the account, or the word directory."`
 	From    domain.Tx `placeholder:"TX" help:"Begin at this transaction."`
 	JSON    bool      `name:"json" help:"Print one JSON object per line, with everything but keys."`
 }
@@ -106,7 +122,7 @@ func (c *LogShowCmd) Run(g *Globals, env *Env) error {
 		from = strconv.FormatUint(uint64(c.From), 10)
 	}
 	var sum struct{ Entries int }
-	return server.stream(env, http.MethodGet, path("accounts", c.Account, "log")+query("from", from), nil, func(raw json.RawMessage) error {
+	return server.stream(env, http.MethodGet, path("accounts", string(c.Account), "log")+query("from", from), nil, func(raw json.RawMessage) error {
 		if c.JSON {
 			env.printf("%s\n", raw)
 			return nil
@@ -146,13 +162,45 @@ func eventLine(raw json.RawMessage) string {
 	}
 	delete(fields, "type")
 	if _, ok := fields["summary"]; ok {
-		fields["summary"] = mustJSON(line.Summary.Envelope.Subject)
+		subject := line.Summary.Envelope.Subject
+		if decoded, err := new(mime.WordDecoder).DecodeHeader(subject); err == nil {
+			subject = decoded
+		}
+		fields["summary"] = json.RawMessage(strconv.Quote(subject)) // a subject cannot steer the terminal
 		fields["blob"] = mustJSON(line.Blob.ID[:min(12, len(line.Blob.ID))])
+	}
+	for name, value := range fields {
+		var n int64
+		if json.Unmarshal(value, &n) != nil {
+			continue
+		}
+		switch name {
+		case "internalDate", "savedDate":
+			fields[name] = json.RawMessage(time.Unix(n, 0).UTC().Format(time.RFC3339))
+		case "flags", "add", "remove":
+			fields[name] = json.RawMessage(flagNames(event.Flags(n)))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		line.Type += " " + name + "=" + string(fields[name])
 	}
 	return line.Type
+}
+
+// flagNames writes flags as IMAP does. A keyword has a number only, which an earlier event gave it.
+func flagNames(flags event.Flags) string {
+	names := []string{}
+	for i, name := range []string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`} {
+		if flags&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	for n := range event.MaxKeywords {
+		if flags&event.KeywordFlag(n) != 0 {
+			names = append(names, fmt.Sprintf("keyword%d", n))
+		}
+	}
+	return "(" + strings.Join(names, " ") + ")"
 }
 
 // mustJSON encodes what cannot fail.

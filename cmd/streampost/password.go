@@ -45,7 +45,7 @@ func firstLine(r io.Reader) (string, error) {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
 	if line == "" {
-		return "", errors.New("the password is empty")
+		return "", errors.New("the password is empty: pipe it in, or name a file with --password-file")
 	}
 	return line, nil
 }

@@ -43,9 +43,9 @@ func (c *ProjectionListCmd) Run(g *Globals, env *Env) error {
 
 // ViewScope says which rows a command is about.
 type ViewScope struct {
-	All        bool   `xor:"scope" required:"" help:"All projections of all accounts."`
-	Projection string `xor:"scope" required:"" placeholder:"NAME" help:"One projection; see projection list."`
-	Account    string `xor:"scope" required:"" placeholder:"ACCOUNT" help:"All rows of one account, by address or id."`
+	All        bool   `xor:"scope" help:"All projections of all accounts."`
+	Projection string `xor:"scope" placeholder:"NAME" help:"One projection; see projection list."`
+	Account    string `xor:"scope" placeholder:"ACCOUNT" help:"All rows of one account, by address or id."`
 }
 
 func (s ViewScope) query() string { return query("projection", s.Projection, "account", s.Account) }
@@ -68,6 +68,9 @@ Examples:
 
 // Run rebuilds.
 func (c *ProjectionRebuildCmd) Run(g *Globals, env *Env) error {
+	if c.ViewScope == (ViewScope{}) {
+		return usage("say what to rebuild: --all, --projection NAME or --account ACCOUNT")
+	}
 	server, err := g.connectOrOpen(env)
 	if err != nil {
 		return err
@@ -94,7 +97,12 @@ type ProjectionVerifyCmd struct {
 
 // Help teaches.
 func (*ProjectionVerifyCmd) Help() string {
-	return `The log is folded into a shadow, which is then compared with the view row by row. Each difference is printed, and the exit code is then 4: rebuild what differs and report it as a bug. It works beside a running server, or without one on its data directory.`
+	return `The log is folded into a shadow, which is then compared with the view row by row. Each difference is printed, and the exit code is then 4: rebuild what differs and report it as a bug. It works beside a running server, or without one on its data directory.
+
+Examples:
+
+  streampost projection verify
+  streampost projection verify --account alice@example.org || streampost projection rebuild --account alice@example.org`
 }
 
 // Run compares.

@@ -70,5 +70,8 @@ func (c *ServeCmd) Run(g *Globals, env *Env) error {
 	} else if stopErr != nil {
 		log.Error("stop", "err", stopErr)
 	}
+	if err == nil {
+		log.Info("stopped")
+	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,18 @@ func (c *Config) Check() error {
 	if c.Streams.Shards > 1024 {
 		bad("streams.shards cannot be more than 1024")
 	}
+	errs = append(errs, c.checkListeners()...)
+	if c.Hostname != "" && strings.ContainsFunc(c.Hostname, func(r rune) bool { return r <= ' ' || strings.ContainsRune("/@:()<>", r) }) {
+		bad("hostname: %q is not the name of a machine", c.Hostname)
+	}
+	if at := strings.LastIndexByte(c.Postmaster, '@'); c.Postmaster != "" && (at <= 0 || at == len(c.Postmaster)-1) {
+		bad("postmaster: %q is not an address such as admin@example.org", c.Postmaster)
+	}
+	for address := range strings.SplitSeq(c.Streams.URL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(address)); c.Streams.URL != "" && (err != nil || u.Scheme == "" || u.Host == "") {
+			bad("streams.url: %q is not a URL such as nats://nats.example.org:4222", address)
+		}
+	}
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		bad("tls.certificate and tls.key go together")
 	}
@@ -77,6 +90,27 @@ func (c *Config) Check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkListeners finds addresses that are given twice.
+func (c *Config) checkListeners() (errs []error) {
+	seen := map[string]string{}
+	for _, f := range Fields(c) {
+		list, _ := f.value.Interface().([]string)
+		if list == nil || !strings.Contains(f.Key, "listen") {
+			continue
+		}
+		for _, address := range list {
+			if strings.HasSuffix(address, ":0") {
+				continue // a free port, another one each time
+			}
+			if other, twice := seen[address]; twice {
+				errs = append(errs, fmt.Errorf("%s: %q is taken by %s", f.Key, address, other))
+			}
+			seen[address] = f.Key
+		}
+	}
+	return errs
 }
 
 func checkAddress(address string, offset int) error {

@@ -160,3 +160,28 @@ func TestShift(t *testing.T) {
 		}
 	}
 }
+
+// A size that is none is named with its key and line, and so is every other one.
+func TestMistakesInSizesHaveLines(t *testing.T) {
+	_, err := load(t, "reserve: 5XB\nviews:\n  hot: much\n", config.Source{})
+	for _, want := range []string{":1: reserve: \"5XB\"", ":3: views.hot: \"much\""} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+}
+
+func TestMistakesThatOnlyShowTogether(t *testing.T) {
+	for _, c := range []struct{ set, want string }{
+		{"smtp.listen=127.0.0.1:1143", `smtp.listen: "127.0.0.1:1143" is taken by imap.listen`},
+		{"hostname=bad host", "not the name of a machine"},
+		{"postmaster=root", "postmaster"},
+		{"streams.url=nats", "streams.url"},
+	} {
+		key, value, _ := strings.Cut(c.set, "=")
+		_, err := config.Load(config.Default(), config.Source{Sets: []config.Set{{Key: key, Value: value, Flag: "--set"}}})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.set, err)
+		}
+	}
+}

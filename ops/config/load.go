@@ -57,6 +57,12 @@ func (l *Loaded) file(path string) error {
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
+	var tree yaml.Node
+	if err := yaml.Unmarshal(text, &tree); err == nil && len(tree.Content) > 0 {
+		if err := l.sizes(path, "", tree.Content[0]); err != nil {
+			return err
+		}
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&l.Config); errors.Is(err, io.EOF) {
@@ -99,6 +105,26 @@ func placed(path string, err error) error {
 		errs = append(errs, errors.New(line))
 	}
 	return errors.Join(errs...)
+}
+
+// sizes finds the sizes that are none. The YAML decoder would name neither key nor line, and end at the first.
+func (l *Loaded) sizes(path, prefix string, n *yaml.Node) error {
+	var errs []error
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			errs = append(errs, l.sizes(path, strings.TrimPrefix(prefix+"."+n.Content[i].Value, "."), n.Content[i+1]))
+		}
+		return errors.Join(errs...)
+	}
+	fields := Fields(&l.Config)
+	if i := slices.IndexFunc(fields, func(f Field) bool { return f.Key == prefix }); i >= 0 && n.Kind == yaml.ScalarNode {
+		if _, size := fields[i].value.Interface().(Size); size && n.Tag != "!!null" {
+			if _, err := ParseSize(n.Value); err != nil {
+				return fmt.Errorf("%s:%d: %s: %w", path, n.Line, prefix, err)
+			}
+		}
+	}
+	return nil
 }
 
 // mark records the line of every key that the file sets.
