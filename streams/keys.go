@@ -94,6 +94,14 @@ func accountRecord(id domain.AccountID) string { return "account." + string(id) 
 
 // open proves that the master key belongs to the log, completes erasures that a crash cut short, and makes the directory's key.
 func (k *keyring) open(ctx context.Context) error {
+	switch check, _, err := k.read(ctx, "secret.check"); {
+	case err != nil:
+		return err
+	case check == nil:
+		if err := k.unused(ctx, domain.DirectoryID); err != nil {
+			return err
+		}
+	}
 	if _, err := k.secret(ctx, "check"); err != nil {
 		return err
 	}
@@ -191,6 +199,9 @@ func (k *keyring) sync(ctx context.Context) error {
 func (k *keyring) create(ctx context.Context, id domain.AccountID) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
+	if err := k.unused(ctx, id); err != nil {
+		return err
+	}
 	r := record{kind: kindAccount, secret: make([]byte, 32)}
 	_, _ = rand.Read(r.id[:])
 	_, _ = rand.Read(r.secret)
@@ -206,6 +217,19 @@ func (k *keyring) create(ctx context.Context, id domain.AccountID) error {
 		return domain.Errorf(domain.Erased, "account %s is erased", id)
 	}
 	return domain.Errorf(domain.Exists, "account %s has a key already", id)
+}
+
+// unused makes sure that an account that is to get its key has no log yet, unless it has a key too: a fresh key over entries that another one
+// sealed would hide that theirs is lost.
+func (k *keyring) unused(ctx context.Context, id domain.AccountID) error {
+	s, m, err := k.log.last(ctx, id)
+	if err != nil || m == nil {
+		return err
+	}
+	if r, _, err := k.read(ctx, accountRecord(id)); err != nil || r != nil {
+		return err
+	}
+	return (&Finding{Stream: s.name, Account: id, Seq: domain.Seq(m.Sequence), What: "the account has entries, but its key is lost"}).corrupt()
 }
 
 // secret gives the installation's secret for a purpose and makes it on first use.

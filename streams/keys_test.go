@@ -246,3 +246,44 @@ func TestSecretsDifferByPurpose(t *testing.T) {
 	_, err := n.log.Secret(ctx, "no.dots")
 	wantKind(t, err, domain.Invalid)
 }
+
+// lose removes a key record behind the log's back, as damage on disk does.
+func (n *node) lose(record string) {
+	n.t.Helper()
+	js, err := jetstream.New(n.server.Conn())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ctx := deadline(n.t)
+	keys, err := js.Stream(ctx, "KEYS")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	m, err := keys.GetLastMsgForSubject(ctx, "keys."+record)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := keys.DeleteMsg(ctx, m.Sequence); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func TestLostKeysAreNeverMadeAnew(t *testing.T) {
+	n := startNode(t)
+	ctx := deadline(t)
+	alice := n.writer()
+	alice.append("sealed with the first key")
+	if _, err := n.log.Append(ctx, domain.DirectoryID, streams.Position{}, note("directory")); err != nil {
+		t.Fatal(err)
+	}
+	n.lose("account." + string(alice.id))
+	n.restart()
+	wantKind(t, n.log.Create(ctx, alice.id), domain.Corrupt)
+
+	n.lose("account." + string(domain.DirectoryID))
+	n.stop()
+	wantKind(t, n.start(), domain.Corrupt)
+	n.lose("secret.check")
+	n.stop()
+	wantKind(t, n.start(), domain.Corrupt)
+}
