@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"runtime/debug"
 	"strconv"
 
 	"github.com/streampost/streampost/ops/config"
@@ -44,6 +46,11 @@ func (c *ServeCmd) Run(g *Globals, env *Env) error {
 	log, err := logging.New(env.Stderr, cfg.Logging.Format, cfg.Logging.Level)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		// Little of the heap lives long, so collecting twice as often costs next to nothing, and an idle server stays below 80 MB even after
+		// password hashes have taken 19 MiB each.
+		debug.SetGCPercent(50)
 	}
 	s, err := newServer(env, cfg, log)
 	if err != nil {
