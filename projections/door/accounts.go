@@ -248,6 +248,9 @@ func (a *Accounts) await(ctx context.Context, id domain.AccountID) error {
 	if at.Tx == 0 {
 		return nil
 	}
+	// A projector that cannot write, on a full disk for instance, must not hold a session for ever.
+	ctx, cancel := context.WithTimeout(ctx, a.setup.limits.RowsTimeout)
+	defer cancel()
 	return classifyNil(a.views.Wait(ctx, a.log.StreamOf(id), at.Seq), "wait for the account's rows")
 }
 

@@ -78,6 +78,7 @@ type Limits struct {
 	Backoff           time.Duration // the first pause between two attempts is at most this, each next one twice as long: 10 ms
 	AppendTimeout     time.Duration // of one append: 30 s
 	LoadTimeout       time.Duration // of loading one state: 60 s
+	RowsTimeout       time.Duration // of waiting until the view shows what is durable: 30 s
 	Passwords         int           // passwords that are hashed at the same time, 19 MiB each: one for each CPU, at least 2
 	CachedLogins      int           // logins that need no hashing for a while: 10,000
 	CachedLoginTime   time.Duration // that while: 5 min
@@ -105,6 +106,7 @@ func (c *Config) setDefaults() {
 	orElse(&l.Backoff, 10*time.Millisecond)
 	orElse(&l.AppendTimeout, 30*time.Second)
 	orElse(&l.LoadTimeout, time.Minute)
+	orElse(&l.RowsTimeout, 30*time.Second)
 	orElse(&l.Passwords, max(2, runtime.GOMAXPROCS(0)))
 	orElse(&l.CachedLogins, 10_000)
 	orElse(&l.CachedLoginTime, 5*time.Minute)

@@ -550,3 +550,32 @@ func TestBytesOfTheLastDeliveriesNeedNoRows(t *testing.T) {
 		}
 	}
 }
+
+func TestRowsThatNeverComeAreNotWaitedForForEver(t *testing.T) {
+	stuck := false
+	n, alice := open(t, func(c *door.Config) {
+		c.Limits.RowsTimeout = time.Millisecond
+		c.Views = &stuckViews{Views: c.Views, stuck: &stuck}
+	})
+	doortest.Deliver(t, n.Accounts, alice, "INBOX", "Subject: a\r\n\r\n")
+	stuck = true
+	for _, err := range n.Accounts.Emails(t.Context(), alice, 1, domain.UIDs(1), door.WantEnvelope) {
+		if !domain.Is(err, domain.Unavailable) {
+			t.Errorf("the rows came, or something else: %v", err)
+		}
+	}
+}
+
+// stuckViews do not catch up while stuck is set, as on a full disk.
+type stuckViews struct {
+	door.Views
+	stuck *bool
+}
+
+func (v *stuckViews) Wait(ctx context.Context, stream string, seq domain.Seq) error {
+	if !*v.stuck {
+		return v.Views.Wait(ctx, stream, seq)
+	}
+	<-ctx.Done()
+	return domain.Wrap(domain.Unavailable, ctx.Err(), "the view has not caught up")
+}
