@@ -14,6 +14,12 @@ type AccountID string
 // DirectoryID is the pseudo-account whose log is the directory: domains, accounts, credentials and addresses.
 const DirectoryID AccountID = "directory"
 
+// TasksID is the pseudo-account whose log is the work that takes longer than a request, see package task.
+const TasksID AccountID = "tasks"
+
+// Pseudo tells the logs of the installation itself from those of accounts.
+func (id AccountID) Pseudo() bool { return id == DirectoryID || id == TasksID }
+
 var accountEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 // NewAccountID makes an AccountID from random bytes that the caller supplies.
@@ -21,16 +27,42 @@ func NewAccountID(random [10]byte) AccountID {
 	return AccountID(accountEncoding.EncodeToString(random[:]))
 }
 
-// ParseAccountID accepts what NewAccountID makes, and DirectoryID.
+// ParseAccountID accepts what NewAccountID makes, DirectoryID and TasksID.
 func ParseAccountID(s string) (AccountID, error) {
-	if AccountID(s) == DirectoryID {
-		return DirectoryID, nil
+	if AccountID(s).Pseudo() {
+		return AccountID(s), nil
 	}
 	raw, err := accountEncoding.DecodeString(s)
 	if err != nil || len(s) != 16 || len(raw) != 10 || s != strings.ToLower(s) {
 		return "", Errorf(Invalid, "%q is not an account id (sixteen characters of 0-9a-v)", s)
 	}
 	return AccountID(s), nil
+}
+
+// TaskID names one task for ever: a UUID (RFC 9562) in its usual form with hyphens, in lower case.
+type TaskID string
+
+// NewTaskID makes a TaskID, a UUID of version 4, from random bytes that the caller supplies.
+func NewTaskID(random [16]byte) TaskID {
+	random[6] = random[6]&0x0f | 0x40 // RFC 9562 section 5.4: the version
+	random[8] = random[8]&0x3f | 0x80 // and section 4.1: the variant.
+	h := hex.EncodeToString(random[:])
+	return TaskID(h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:])
+}
+
+// ParseTaskID reads a UUID of any version, in either case (RFC 9562 section 4).
+func ParseTaskID(s string) (TaskID, error) {
+	malformed := Errorf(Invalid, "%q is not a task's id (a UUID)", s)
+	if len(s) != 36 {
+		return "", malformed
+	}
+	for i, c := range []byte(s) {
+		switch hyphen := i == 8 || i == 13 || i == 18 || i == 23; {
+		case hyphen != (c == '-'), !hyphen && !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)):
+			return "", malformed
+		}
+	}
+	return TaskID(strings.ToLower(s)), nil
 }
 
 // Tx is an account's own transaction number: dense from 1 and sealed inside the log. It is the MODSEQ of RFC 7162, the JMAP state and the ETag.

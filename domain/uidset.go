@@ -14,6 +14,9 @@ type UIDRange struct{ Lo, Hi UID }
 // UIDSet is a set of UIDs as sorted ranges that neither touch nor overlap. The zero value is the empty set. Build one with Add.
 type UIDSet []UIDRange
 
+// AllUIDs is all that a mailbox may hold (RFC 9051 section 2.3.1.1: UIDs are not zero and have 32 bits).
+var AllUIDs = UIDRange{Lo: 1, Hi: 1<<32 - 1}
+
 // UIDs makes a set of the given numbers, in any order.
 func UIDs(uids ...UID) UIDSet {
 	var s UIDSet
@@ -61,6 +64,21 @@ func (s UIDSet) Contains(u UID) bool {
 		return 0
 	})
 	return found
+}
+
+// Intersect gives what both sets have.
+func (s UIDSet) Intersect(o UIDSet) (both UIDSet) {
+	for len(s) > 0 && len(o) > 0 {
+		if lo, hi := max(s[0].Lo, o[0].Lo), min(s[0].Hi, o[0].Hi); lo <= hi {
+			both = append(both, UIDRange{lo, hi})
+		}
+		if s[0].Hi < o[0].Hi {
+			s = s[1:]
+		} else {
+			o = o[1:]
+		}
+	}
+	return both
 }
 
 // Len counts the UIDs in the set.

@@ -51,6 +51,12 @@ func TestUIDSetIsASet(t *testing.T) {
 						t.Fatalf("%v contains %d or %d wrongly", set, u, -u)
 					}
 				}
+				window := domain.UIDs(3, 4, 9, 20, 21).AddRange(1<<32-5, 1<<32-1)
+				for u := range window.All() {
+					if both := set.Intersect(window); both.Contains(u) != model[u] || both.Len() > window.Len() {
+						t.Fatalf("%v and %v have %v in common", set, window, both)
+					}
+				}
 				for i, r := range set {
 					if r.Lo > r.Hi || i > 0 && (r.Lo <= set[i-1].Hi || r.Lo-set[i-1].Hi == 1) {
 						t.Fatalf("%v has ranges that touch or are out of order", set)

@@ -14,7 +14,7 @@ import (
 )
 
 // client runs a mail program and gives what it printed.
-func client(t *testing.T, stdin string, program string, args ...string) string {
+func client(t testing.TB, stdin string, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -28,6 +28,7 @@ func client(t *testing.T, stdin string, program string, args ...string) string {
 }
 
 func TestCurlSendsAndReads(t *testing.T) {
+	t.Parallel()
 	need(t, "curl")
 	s := demoServer(t)
 	const text = "From: carol@example.net\r\nTo: alice@example.org\r\nSubject: sent by curl\r\n\r\nHello from curl.\r\n"
@@ -54,7 +55,38 @@ func TestCurlSendsAndReads(t *testing.T) {
 	s.clean()
 }
 
+// TestCurlWritesByIMAP: what curl uploads, marks and moves is there when it reads again, and the same whatever happens to the server.
+func TestCurlWritesByIMAP(t *testing.T) {
+	t.Parallel()
+	need(t, "curl")
+	s := demoServer(t)
+	const text = "From: alice@example.org\r\nTo: bob@example.org\r\nSubject: a draft of curl\r\n\r\nNot yet.\r\n"
+	file := filepath.Join(t.TempDir(), "draft.eml")
+	write(t, file, text)
+	drafts := "imap://" + s.addr(1143) + "/Drafts"
+	client(t, "", "curl", "-sS", drafts, "-u", "alice@example.org:"+password, "-T", file)
+	client(t, "", "curl", "-sS", drafts, "-u", "alice@example.org:"+password, "-T", file)
+	s.curl("Drafts", `STORE 1 FLAGS (\Seen \Draft \Flagged $later)`)
+	s.curl("Drafts", "MOVE 2 Archive")
+	first := ""
+	s.stays(func(when string) {
+		t.Helper()
+		got := s.curl("Drafts", "FETCH 1:* (UID FLAGS RFC822.SIZE)") + s.curl("Drafts", "STATUS Drafts (UIDVALIDITY UIDNEXT MESSAGES)") + s.curl("Archive", `SEARCH SUBJECT "a draft of curl"`)
+		got = strings.ReplaceAll(got, ` \Recent`, "") // which a server that has just begun tells once more
+		if first == "" {
+			first = got
+		}
+		if got != first || !strings.Contains(got, `FLAGS (\Seen \Flagged \Draft $later)`) || !strings.Contains(got, "MESSAGES 1") || !strings.Contains(got, "SEARCH 1") {
+			t.Errorf("%s: curl reads\n%s\nand at first\n%s", when, got, first)
+		}
+		if read := client(t, "", "curl", "-sS", drafts+";MAILINDEX=1", "-u", "alice@example.org:"+password); read != text {
+			t.Errorf("%s: curl uploaded\n%s\nand reads\n%s", when, text, read)
+		}
+	})
+}
+
 func TestSwaksSubmitsAndDelivers(t *testing.T) {
+	t.Parallel()
 	need(t, "swaks")
 	s := demoServer(t)
 	client(t, "", "swaks", "--server", s.addr(1587), "--tls", "--auth", "PLAIN", "--auth-user", "bob@example.org", "--auth-password", password,
@@ -78,37 +110,11 @@ func TestSwaksSubmitsAndDelivers(t *testing.T) {
 // TestMbsyncBothWays synchronises a maildir with an account in both directions. A second run transfers nothing, also after a kill and after
 // every view has been deleted and rebuilt from the log.
 func TestMbsyncBothWays(t *testing.T) {
+	t.Parallel()
 	need(t, "mbsync")
 	s := demoServer(t)
 	dir := t.TempDir()
-	config := filepath.Join(dir, "mbsyncrc")
-	write(t, config, fmt.Sprintf(`IMAPAccount demo
-Host 127.0.0.1
-Port %d
-User alice@example.org
-Pass "%s"
-SSLType None
-AuthMechs LOGIN
-
-IMAPStore far
-Account demo
-
-MaildirStore near
-Path %s/mail/
-Inbox %s/mail/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Expunge Both
-SyncState *
-`, 1143+s.offset, password, dir, dir))
-	if err := os.Mkdir(filepath.Join(dir, "mail"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	config := mbsyncrc(t, dir, 1143+s.offset)
 	sync := func() string { return client(t, "", "mbsync", "-V", "-c", config, "-a") }
 	nothing := func(when string) {
 		t.Helper()
@@ -141,18 +147,182 @@ SyncState *
 		t.Errorf("%d messages are flagged in the maildir", len(flagged))
 	}
 	nothing("after both sides changed")
+	s.stays(nothing)
+}
 
+// mbsyncrc configures mbsync to keep alice's mailboxes below a directory.
+func mbsyncrc(t *testing.T, dir string, port int) (config string) {
+	t.Helper()
+	config = filepath.Join(dir, "mbsyncrc")
+	write(t, config, fmt.Sprintf(`IMAPAccount demo
+Host 127.0.0.1
+Port %d
+User alice@example.org
+Pass "%s"
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore far
+Account demo
+
+MaildirStore near
+Path %s/mail/
+Inbox %s/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Expunge Both
+SyncState *
+`, port, password, dir, dir))
+	if err := os.Mkdir(filepath.Join(dir, "mail"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// stays asks again whether a client finds nothing new, after a kill and after every view has been deleted and rebuilt from the log.
+func (s *server) stays(nothing func(when string)) {
+	s.t.Helper()
+	nothing("as it is")
 	s.kill(syscall.SIGKILL)
 	s.start("")
 	nothing("after kill -9")
-
 	s.kill(syscall.SIGTERM)
 	if err := os.RemoveAll(filepath.Join(s.data, "views")); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.start("")
 	nothing("after every view was deleted and rebuilt")
 	s.clean()
+}
+
+// curl gives a command to a mailbox of alice.
+func (s *server) curl(mailbox, command string) string {
+	s.t.Helper()
+	return client(s.t, "", "curl", "-sS", "imap://"+s.addr(1143)+"/"+mailbox, "-u", "alice@example.org:"+password, "-X", command)
+}
+
+// TestOfflineIMAPBothWays is TestMbsyncBothWays with OfflineIMAP.
+func TestOfflineIMAPBothWays(t *testing.T) {
+	t.Parallel()
+	need(t, "offlineimap", "curl")
+	s := demoServer(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "offlineimaprc")
+	write(t, config, fmt.Sprintf(`[general]
+accounts = demo
+metadata = %[1]s/state
+ui = basic
+
+[Account demo]
+localrepository = near
+remoterepository = far
+
+[Repository near]
+type = Maildir
+localfolders = %[1]s/mail
+
+[Repository far]
+type = IMAP
+remotehost = 127.0.0.1
+remoteport = %[2]d
+ssl = no
+starttls = no
+remoteuser = alice@example.org
+remotepass = %[3]s
+`, dir, 1143+s.offset, password))
+	sync := func() string { return client(t, "", "offlineimap", "-o", "-c", config) }
+	moved := regexp.MustCompile(`(?mi)^.*(copy message|adding|deleting|creating|removing|error).*$`)
+	nothing := func(when string) {
+		t.Helper()
+		if out := sync(); moved.MatchString(out) {
+			t.Errorf("%s: OfflineIMAP did something:\n%s", when, out)
+		}
+	}
+	if out := sync(); !strings.Contains(strings.ToLower(out), "copy message") {
+		t.Fatalf("OfflineIMAP pulled nothing:\n%s", out)
+	}
+	nothing("second run")
+
+	write(t, filepath.Join(dir, "mail/Archive/new/1.1.host"), "From: alice@example.org\nSubject: from OfflineIMAP\n\ntext\n")
+	s.curl("INBOX", `UID STORE 1 FLAGS (\Seen \Flagged)`)
+	sync()
+	if got := s.curl("Archive", `SEARCH SUBJECT "from OfflineIMAP"`); !strings.Contains(got, "SEARCH 1") {
+		t.Errorf("the pushed message is not found: %q", got)
+	}
+	if flagged, _ := filepath.Glob(filepath.Join(dir, "mail/INBOX/cur/*:2,FS")); len(flagged) != 1 {
+		t.Errorf("%d messages are flagged in the maildir", len(flagged))
+	}
+	s.stays(nothing)
+}
+
+// TestNeomuttReadsAndWrites drives NeoMutt, which may have a cache and QRESYNC and, in the version of Debian 12, reads all headers anew all the same.
+func TestNeomuttReadsAndWrites(t *testing.T) {
+	t.Parallel()
+	need(t, "neomutt", "script", "curl")
+	s := demoServer(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "neomuttrc")
+	write(t, config, fmt.Sprintf(`set folder = "imap://127.0.0.1:%d/" spoolfile = "+INBOX" imap_user = "alice@example.org" imap_pass = "%s"
+set ssl_starttls = no ssl_force_tls = no imap_condstore = yes imap_qresync = yes imap_deflate = yes header_cache = "%s/cache"
+set quit = yes confirmappend = no confirmcreate = no delete = yes move = no wait_key = no sleep_time = 0
+`, 1143+s.offset, password, dir))
+	mutt := func(keys string) {
+		t.Helper()
+		client(t, "", "script", "-qec", fmt.Sprintf(`TERM=xterm neomutt -n -F %s -e 'push "%s<quit>"'`, config, keys), os.DevNull)
+	}
+	mutt("<tag-pattern>~A<enter><tag-prefix><copy-message>+Copies<enter><untag-pattern>~A<enter><first-entry><set-flag>!<sync-mailbox>")
+	everything := s.curl("INBOX", "UID SEARCH ALL")
+	if got := s.curl("Copies", "SEARCH ALL"); len(strings.Fields(got)) != len(strings.Fields(everything)) || len(strings.Fields(got)) < 3 {
+		t.Errorf("NeoMutt copied %q of %q", got, everything)
+	}
+	if got := s.curl("INBOX", "SEARCH FLAGGED"); len(strings.Fields(got)) != 3 {
+		t.Errorf("flagged are %q", got)
+	}
+	// From its cache it knows what is flagged, and it does not mistake other messages for those, whatever happened to the server.
+	left := len(strings.Fields(everything))
+	s.stays(func(when string) {
+		t.Helper()
+		mutt("<delete-pattern>~F<enter><sync-mailbox>")
+		if left--; len(strings.Fields(s.curl("INBOX", "UID SEARCH ALL"))) != left || len(strings.Fields(s.curl("INBOX", "UID SEARCH FLAGGED"))) != 2 {
+			t.Errorf("%s: NeoMutt deleted something else than what is flagged", when)
+		}
+		mutt("<first-entry><set-flag>!<sync-mailbox>")
+	})
+}
+
+// TestFetchmailTakesMailOnce takes what is new, and nothing twice.
+func TestFetchmailTakesMailOnce(t *testing.T) {
+	t.Parallel()
+	need(t, "fetchmail", "curl")
+	s := demoServer(t)
+	dir := t.TempDir()
+	config, taken := filepath.Join(dir, "fetchmailrc"), filepath.Join(dir, "taken")
+	write(t, config, fmt.Sprintf(`set pidfile "%[1]s/pid"
+poll 127.0.0.1 protocol IMAP port %[2]d auth password user "alice@example.org" password "%[3]s" sslproto "" keep mda "cat >>%[4]s"
+`, dir, 1143+s.offset, password, taken))
+	fetch := func() (out string, status int) {
+		cmd := exec.Command("fetchmail", "--fetchmailrc", config, "--nodetach", "--nosyslog", "--idfile", filepath.Join(dir, "ids"))
+		text, _ := cmd.CombinedOutput()
+		return string(text), cmd.ProcessState.ExitCode()
+	}
+	client(t, "Subject: for fetchmail\r\n\r\ntext\r\n", "curl", "-sS", "smtp://"+s.addr(1025), "--mail-from", "carol@example.net", "--mail-rcpt", "alice@example.org", "-T", "-")
+	if out, status := fetch(); status != 0 {
+		t.Fatalf("fetchmail ends with %d:\n%s", status, out)
+	}
+	if got, _ := os.ReadFile(taken); !strings.Contains(string(got), "Subject: for fetchmail") {
+		t.Errorf("fetchmail took\n%s", got)
+	}
+	s.stays(func(when string) {
+		t.Helper()
+		if out, status := fetch(); status != 1 { // it has 1 for nothing new.
+			t.Errorf("%s: fetchmail ends with %d:\n%s", when, status, out)
+		}
+	})
 }
 
 func write(t *testing.T, file, text string) {

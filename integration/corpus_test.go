@@ -3,8 +3,10 @@ package integration
 import (
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -34,8 +36,9 @@ func crlf(b []byte) []byte {
 	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
 }
 
-// TestCorpusRoundTrip appends and delivers every message and reads it back: the octets are the same, below the fields that a delivery adds.
+// TestCorpusRoundTrip appends and delivers every message, by SMTP and by LMTP, and reads it back: the octets are the same, below the fields that a delivery adds.
 func TestCorpusRoundTrip(t *testing.T) {
+	t.Parallel()
 	s := demoServer(t)
 	c, err := imapclient.DialInsecure(s.addr(1143), nil)
 	if err != nil {
@@ -91,49 +94,72 @@ func TestCorpusRoundTrip(t *testing.T) {
 			t.Errorf("%s: APPEND changed it: %d octets became %d", name, len(raw), len(got))
 		}
 	}
-	mx, err := smtp.Dial(s.addr(1025))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mx.Close()
 	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range corpus(t) {
-		raw, err := os.ReadFile(file)
+	for door, port := range map[string]int{"SMTP": 1025, "LMTP": 1124} {
+		line, err := net.Dial("tcp", s.addr(port))
 		if err != nil {
 			t.Fatal(err)
 		}
-		wire := crlf(raw)
-		name := filepath.Base(file)
-		if len(wire) > 20<<20 || bytes.IndexByte(wire, 0) >= 0 {
-			continue
+		client := smtp.NewClient(line)
+		if door == "LMTP" {
+			client = smtp.NewClientLMTP(line)
 		}
-		if err := mx.Mail("x@example.net", nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := mx.Rcpt("alice@example.org", nil); err != nil {
-			t.Fatal(err)
-		}
-		w, err := mx.Data()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(w, bytes.NewReader(wire)); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Errorf("%s: delivery: %v", name, err)
-			continue
-		}
-		status, err := c.Status("INBOX", &imap.StatusOptions{UIDNext: true}).Wait()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := read(status.UIDNext - 1)
-		if want := bytes.TrimSuffix(wire, []byte("\r\n")); !bytes.HasSuffix(bytes.TrimSuffix(got, []byte("\r\n")), want) {
-			t.Errorf("%s: the delivery changed it: %d octets sent, %d read", name, len(wire), len(got))
+		defer client.Close()
+		for _, file := range corpus(t) {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wire := crlf(raw)
+			name := filepath.Base(file)
+			if len(wire) > 20<<20 || bytes.IndexByte(wire, 0) >= 0 {
+				continue
+			}
+			if err := client.Mail("x@example.net", nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Rcpt("alice@example.org", nil); err != nil {
+				t.Fatal(err)
+			}
+			w, err := client.Data()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(w, bytes.NewReader(wire)); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Errorf("%s: delivery by %s: %v", name, door, err)
+				continue
+			}
+			status, err := c.Status("INBOX", &imap.StatusOptions{UIDNext: true}).Wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := lineEnd(wire); !bytes.Equal(belowTrace(t, read(status.UIDNext-1), door), want) {
+				t.Errorf("%s: the delivery by %s changed it, of %d octets", name, door, len(want))
+			}
 		}
 	}
 	s.clean()
+}
+
+// lineEnd gives a message the last line end that DATA needs.
+func lineEnd(wire []byte) []byte {
+	if bytes.HasSuffix(wire, []byte("\r\n")) || len(wire) == 0 {
+		return wire
+	}
+	return append(wire, "\r\n"...)
+}
+
+// belowTrace cuts off what a delivery adds: Return-Path and one Received, which says by which door.
+func belowTrace(t *testing.T, message []byte, door string) []byte {
+	t.Helper()
+	trace := regexp.MustCompile(`^(?:Return-Path: <x@example\.net>\r\n)?Received: from [^\r\n]*(?:\r\n\t[^\r\n]*)* with E?` + door + ` [^\r\n]*(?:\r\n\t[^\r\n]*)*\r\n`).Find(message)
+	if trace == nil {
+		t.Errorf("no trace of %s on top of %.200q", door, message)
+	}
+	return message[len(trace):]
 }

@@ -28,6 +28,7 @@ var crashPoints = []string{
 // point. Whatever was answered with 250 must be there exactly once, whatever was not answered at most as often as it was sent, no UID may
 // ever stand for two messages, and log and views must verify.
 func TestKilledWhileDelivering(t *testing.T) {
+	t.Parallel()
 	kills := 56
 	if testing.Short() {
 		kills = 10
@@ -35,7 +36,11 @@ func TestKilledWhileDelivering(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("STREAMPOST_KILLS")); err == nil {
 		kills = n
 	}
-	s := demoServer(t)
+	killedWhileDelivering(t, demoServer(t), kills, crashPoints)
+}
+
+// killedWhileDelivering is the test for a server that runs, wherever its log and its blobs lie.
+func killedWhileDelivering(t *testing.T, s *server, kills int, crashPoints []string) {
 	s.kill(syscall.SIGKILL)
 	sent := &deliveries{sent: map[string]int{}, accepted: map[string]bool{}}
 	seen := map[string]string{} // account, UIDVALIDITY and UID -> message
@@ -56,12 +61,7 @@ func TestKilledWhileDelivering(t *testing.T) {
 			time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond) // the random moment of death
 			s.kill(syscall.SIGKILL)
 		} else {
-			select {
-			case <-s.exited:
-			case <-time.After(20 * time.Second):
-				t.Errorf("crash point %s was not reached", crash)
-				s.kill(syscall.SIGKILL)
-			}
+			s.dies(crash, 60*time.Second)
 		}
 		close(stop)
 		wg.Wait()
@@ -97,6 +97,7 @@ func TestKilledWhileDelivering(t *testing.T) {
 		}
 	}
 	s.clean()
+	s.run("blob", "verify", "--deep")
 }
 
 // deliveries remembers what was sent and what was answered.
@@ -108,31 +109,11 @@ type deliveries struct {
 
 // deliver sends one message after another until the server is gone.
 func (d *deliveries) deliver(addr string, round, worker int, stop chan struct{}) {
-	nc, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
+	c := dialLMTP(addr)
+	if c == nil {
 		return
 	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
-	r := bufio.NewReader(nc)
-	answer := func(code string) bool {
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil || !strings.HasPrefix(line, code) {
-				return false
-			}
-			if len(line) > 3 && line[3] == ' ' {
-				return true
-			}
-		}
-	}
-	ask := func(code, line string) bool {
-		_, err := io.WriteString(nc, line+"\r\n")
-		return err == nil && answer(code)
-	}
-	if !answer("220") || !ask("250", "LHLO crash.example") {
-		return
-	}
+	defer c.Close()
 	for i := 0; ; i++ {
 		select {
 		case <-stop:
@@ -141,19 +122,65 @@ func (d *deliveries) deliver(addr string, round, worker int, stop chan struct{})
 		}
 		id := fmt.Sprintf("%d-%d-%d", round, worker, i)
 		to := []string{"alice@example.org", "bob@example.org"}[i%2]
-		if !ask("250", "MAIL FROM:<crash@example.net>") || !ask("250", "RCPT TO:<"+to+">") || !ask("354", "DATA") {
+		if !c.begin(to) {
 			return
 		}
 		d.mu.Lock()
 		d.sent[id]++
 		d.mu.Unlock()
-		if !ask("250", "From: crash@example.net\r\nSubject: "+id+"\r\nMessage-ID: <"+id+"@crash.example>\r\n\r\n"+strings.Repeat("text of the message\r\n", worker*40)+".") {
+		if !c.ask("250", "From: crash@example.net\r\nSubject: "+id+"\r\nMessage-ID: <"+id+"@crash.example>\r\n\r\n"+strings.Repeat("text of the message\r\n", worker*40)+".") {
 			return
 		}
 		d.mu.Lock()
 		d.accepted[id] = true
 		d.mu.Unlock()
 	}
+}
+
+// lmtpClient is a connection whose answers are either expected or the end of it.
+type lmtpClient struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// dialLMTP gives nil when the server does not answer.
+func dialLMTP(addr string) *lmtpClient { return dialLMTPWithin(addr, 30*time.Second) }
+
+// dialLMTPWithin bounds how long the whole dialogue takes.
+func dialLMTPWithin(addr string, patience time.Duration) *lmtpClient {
+	nc, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return nil
+	}
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	c := &lmtpClient{nc, bufio.NewReader(nc)}
+	if !c.answer("220") || !c.ask("250", "LHLO crash.example") {
+		nc.Close()
+		return nil
+	}
+	return c
+}
+
+func (c *lmtpClient) answer(code string) bool {
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, code) {
+			return false
+		}
+		if len(line) > 3 && line[3] == ' ' {
+			return true
+		}
+	}
+}
+
+func (c *lmtpClient) ask(code, line string) bool {
+	_, err := io.WriteString(c, line+"\r\n")
+	return err == nil && c.answer(code)
+}
+
+// begin comes as far as the message's text.
+func (c *lmtpClient) begin(to string) bool {
+	return c.ask("250", "MAIL FROM:<crash@example.net>") && c.ask("250", "RCPT TO:<"+to+">") && c.ask("354", "DATA")
 }
 
 // remember reads every UID of INBOX with its subject, checks that no UID has come to stand for another message than before, and gives the

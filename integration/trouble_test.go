@@ -16,6 +16,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/streampost/streampost/integration/ports"
 )
 
 // mount gives a small file system of its own, or skips the test where the machine does not let it.
@@ -35,8 +36,9 @@ func mount(t *testing.T, options string) string {
 // TestFullDisk fills the disk under a running server. Mail is refused with a temporary error while it is full, reading goes on, what was
 // accepted is there, and once there is room again mail is accepted again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := mount(t, "size=220m")
-	s := &server{t: t, data: filepath.Join(dir, "data"), offset: freeOffset(t)}
+	s := &server{t: t, data: filepath.Join(dir, "data"), offset: ports.FreeOffset(t)}
 	s.binary, _ = built()
 	s.start("")
 	t.Cleanup(func() { s.kill(syscall.SIGKILL) })
@@ -83,7 +85,7 @@ func TestFullDisk(t *testing.T) {
 			refused = answer
 		}
 	}
-	if !strings.HasPrefix(refused, "4") {
+	if !strings.HasPrefix(refused, "452 4.3.1 ") { // RFC 3463 section 3.4
 		t.Fatalf("on a full disk a delivery was answered %q after %d messages", refused, accepted)
 	}
 	count := func() int {
@@ -144,6 +146,82 @@ func fill(t *testing.T, dir, file string, leave uint64) {
 	}
 }
 
+// brim writes a file that takes the last octet of its disk.
+func brim(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for piece := make([]byte, 1<<20); len(piece) > 0; {
+		if _, err := f.Write(piece); err != nil {
+			piece = piece[:len(piece)/2]
+		}
+	}
+}
+
+// TestChangesOnADiskWithoutRoom fills the disk to its last octet behind the server's back: every change is refused soon and clearly, flags as
+// well as mail, reading goes on, and a restart with room has all that was acknowledged.
+func TestChangesOnADiskWithoutRoom(t *testing.T) {
+	t.Parallel()
+	dir := mount(t, "size=220m")
+	s := &server{t: t, data: filepath.Join(dir, "data"), offset: ports.FreeOffset(t)}
+	s.binary, _ = built()
+	s.start("")
+	t.Cleanup(func() { s.kill(syscall.SIGKILL) })
+	c, err := net.Dial("tcp", s.addr(1143))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	command := func(line string) (tagged string) {
+		t.Helper()
+		_ = c.SetDeadline(time.Now().Add(15 * time.Second))
+		began := time.Now()
+		if _, err := fmt.Fprintf(c, "a %s\r\n", line); err != nil {
+			t.Fatal(err)
+		}
+		for !strings.HasPrefix(tagged, "a ") {
+			if tagged, err = r.ReadString('\n'); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+		}
+		t.Logf("%-40s %8v  %s", line, time.Since(began).Round(time.Millisecond), strings.TrimSpace(tagged))
+		return tagged
+	}
+	command(`LOGIN alice@example.org "` + password + `"`)
+	command("SELECT INBOX")
+	if got := command(`STORE 1 +FLAGS (\Flagged)`); !strings.HasPrefix(got, "a OK") {
+		t.Fatal(got)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	brim(t, ballast)
+	refused := ""
+	for i := 0; i < 3000 && refused == ""; i++ { // what is in blocks already has room
+		if got := command(fmt.Sprintf(`STORE 1:5 %cFLAGS (keyword%d)`, "+-"[i%2], i/2%40)); !strings.HasPrefix(got, "a OK") {
+			refused = got
+		}
+	}
+	for range 3 {
+		if got := command(`STORE 2 +FLAGS (\Flagged)`); !strings.HasPrefix(got, "a NO [UNAVAILABLE]") || !strings.Contains(got, "disk") {
+			t.Errorf("on a disk without room STORE is answered %q", got)
+		}
+	}
+	for _, line := range []string{"FETCH 1:* (FLAGS RFC822.SIZE)", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", "FETCH 1 BODY.PEEK[]", `SEARCH SUBJECT "welcome"`} {
+		if got := command(line); !strings.HasPrefix(got, "a OK") { // within the 15 seconds that command waits
+			t.Errorf("on a disk without room %s is answered %q", line, got)
+		}
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s.kill(syscall.SIGTERM)
+	s.start("")
+	s.clean()
+}
+
 // refusesToStart runs serve and expects it to end soon with an error that contains the words.
 func refusesToStart(t *testing.T, data string, offset int, words ...string) {
 	t.Helper()
@@ -166,22 +244,25 @@ func refusesToStart(t *testing.T, data string, offset int, words ...string) {
 }
 
 func TestReadOnlyDataDirectory(t *testing.T) {
+	t.Parallel()
 	dir := mount(t, "size=16m")
 	if out, err := exec.Command("mount", "-o", "remount,ro", dir).CombinedOutput(); err != nil {
 		t.Fatalf("remount: %v: %s", err, out)
 	}
-	refusesToStart(t, filepath.Join(dir, "data"), freeOffset(t), "read-only", dir)
+	refusesToStart(t, filepath.Join(dir, "data"), ports.FreeOffset(t), "read-only", dir)
 }
 
 func TestPortInUseAndSecondProcess(t *testing.T) {
+	t.Parallel()
 	s := demoServer(t)
 	refusesToStart(t, t.TempDir(), s.offset, "in use", fmt.Sprint(1143+s.offset))
-	refusesToStart(t, s.data, freeOffset(t), s.data, "another process")
+	refusesToStart(t, s.data, ports.FreeOffset(t), s.data, "another process")
 	s.clean() // the first one is unharmed
 }
 
 // TestUnknownCertificate shows that a client that does not know the demo's certificate refuses it, and that one that was given it does not.
 func TestUnknownCertificate(t *testing.T) {
+	t.Parallel()
 	s := demoServer(t)
 	if c, err := tls.Dial("tcp", s.addr(1993), &tls.Config{ServerName: "localhost"}); err == nil {
 		c.Close()

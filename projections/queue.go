@@ -89,6 +89,13 @@ func (q *queue) enough(n int) bool {
 	return q.ended || len(q.entries) == 0 || len(q.entries) >= min(n, q.most) || q.held >= q.octets
 }
 
+// empty tells that nothing waits.
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.entries) == 0
+}
+
 // weight estimates what an entry takes in memory, in octets.
 func weight(e *streams.Entry) int {
 	n := 256
@@ -100,6 +107,10 @@ func weight(e *streams.Entry) int {
 		switch ev := ev.(type) {
 		case *event.MessageAdded:
 			n += 1024 + parts(&ev.Summary.Root)*512
+		case *event.MessageRestored:
+			n += 1024 + parts(&ev.Summary.Root)*512
+		case *event.MessagesPurged:
+			n += 8 * len(ev.Emails)
 		case *event.FlagsChanged:
 			n += 8 * len(ev.UIDs)
 		case *event.MessagesExpunged:

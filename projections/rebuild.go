@@ -4,299 +4,318 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/streampost/streampost/domain"
-	"github.com/streampost/streampost/streams"
 )
 
 // Selection says which rows are meant. The zero value means all.
 type Selection struct {
-	Projection string           // only this one; all if empty
-	Account    domain.AccountID // only this account's; all if empty
+	Projection string             // only this one; all if empty
+	Stream     string             // only in this one; all if empty
+	Accounts   []domain.AccountID // only theirs; all if empty
+	// Mailbox and UID narrow a comparison to the rows of one mailbox of one account, and of one message in it; 0: all. Rows are made anew for whole accounts,
+	// since each follows from all that came before.
+	Mailbox domain.MailboxID
+	UID     domain.UID
 }
 
-// Progress tells how far a rebuild or a comparison has come in a stream.
-type Progress struct {
-	Stream string     `json:"stream"`
-	Done   domain.Seq `json:"done"` // position reached
-	Total  domain.Seq `json:"total"`
+// RebuildOptions say how rows are made anew. The zero value means: at full speed.
+type RebuildOptions struct {
+	EntriesPerSecond int     // at most; 0: no bound
+	CPUShare         float64 // of the time, in which it works: above 0, up to 1; 0 is 1
+	DryRun           bool    // only say what would be done
+	Verify           bool    // compare every new row with another fold of the log before the switch
+	// Snapshots are where rows of single accounts with long logs are taken from, as far as that goes; nil: all are folded from the log.
+	Snapshots Snapshots
+
+	pace *pace // of all that it does
 }
 
-// chosen gives the streams and projections of a selection. Errors: domain.NotFound.
-func (r *Runner) chosen(sel Selection) ([]*projector, error) {
-	if sel.Projection != "" && !slices.ContainsFunc(r.cfg.Projections, func(p Projection) bool { return p.Name() == sel.Projection }) {
-		return nil, domain.Errorf(domain.NotFound, "there is no projection %s", sel.Projection)
+func (o RebuildOptions) check() error {
+	switch {
+	case o.EntriesPerSecond < 0:
+		return domain.Errorf(domain.Invalid, "%d entries a second is no speed", o.EntriesPerSecond)
+	case o.DryRun && o.Verify:
+		return domain.Errorf(domain.Invalid, "a dry run makes no rows that could be verified")
+	case o.CPUShare < 0 || o.CPUShare > 1:
+		return domain.Errorf(domain.Invalid, "a share of the CPU is above 0 and at most 1, and not %g", o.CPUShare)
 	}
-	var all []*projector
+	return nil
+}
+
+// Result is what a rebuild did, or, for a dry run, would do.
+type Result struct {
+	Plan    []Planned     `json:"plan,omitempty"` // of a dry run
+	Entries uint64        `json:"entries"`        // of the log, each counted once for a stream
+	Pause   time.Duration `json:"pause"`          // the longest for which projecting stood still at a switch, in ns
+	Elapsed time.Duration `json:"elapsed"`        // in ns
+}
+
+// target is what is chosen in one group.
+type target struct {
+	group    *group
+	slots    []*slot
+	accounts []domain.AccountID
+}
+
+// chosen gives what a selection means. Of accounts, that is the projections whose rows belong to accounts. Errors: domain.NotFound, domain.Invalid.
+func (r *Runner) chosen(sel Selection) ([]target, error) {
+	if sel.Projection != "" && !slices.ContainsFunc(r.cfg.Projections, func(p Projection) bool { return p.Name() == sel.Projection }) {
+		return nil, r.noProjection(sel.Projection)
+	}
+	if sel.Stream != "" && r.groups[sel.Stream] == nil {
+		return nil, r.noStream(sel.Stream)
+	}
+	accounts := map[string][]domain.AccountID{}
+	for _, id := range sel.Accounts {
+		stream := r.cfg.Log.StreamOf(id)
+		if sel.Stream != "" && sel.Stream != stream {
+			return nil, domain.Errorf(domain.Invalid, "account %s is in stream %s, not in %s", id, stream, sel.Stream)
+		}
+		if !slices.Contains(accounts[stream], id) {
+			accounts[stream] = append(accounts[stream], id)
+		}
+	}
+	var all []target
+	foreign := "" // a projection whose rows are nobody's
 	for _, stream := range r.streams {
-		p := r.projectors[stream]
-		if sel.Account != "" && r.cfg.Log.StreamOf(sel.Account) != stream {
+		if sel.Stream != "" && sel.Stream != stream || len(sel.Accounts) > 0 && accounts[stream] == nil {
 			continue
 		}
-		if len(p.chosen(sel)) > 0 {
-			all = append(all, p)
+		for _, g := range r.groups[stream] {
+			t := target{group: g, accounts: accounts[stream]}
+			for _, s := range g.slots {
+				switch {
+				case sel.Projection != "" && s.name() != sel.Projection:
+				case len(sel.Accounts) == 0 || s.byAccount():
+					t.slots = append(t.slots, s)
+				default:
+					foreign = s.name()
+				}
+			}
+			if len(t.slots) > 0 {
+				all = append(all, t)
+			}
 		}
 	}
+	if len(all) == 0 && foreign != "" {
+		return nil, domain.Errorf(domain.Invalid, "projection %s does not belong to accounts", foreign)
+	}
 	if len(all) == 0 {
-		return nil, domain.Errorf(domain.NotFound, "no stream has projection %s of account %s", sel.Projection, sel.Account)
+		return nil, domain.Errorf(domain.NotFound, "projection %s has no rows there", sel.Projection)
 	}
 	return all, nil
 }
 
-func (p *projector) chosen(sel Selection) []Projection {
-	if sel.Projection == "" {
-		return p.projections
-	}
-	var all []Projection
-	for _, projection := range p.projections {
-		if projection.Name() == sel.Projection {
-			all = append(all, projection)
-		}
-	}
-	return all
-}
-
-// Rebuild makes rows anew from the log. Rows of an account change in one SQL transaction. For more than one account the views concerned are
-// emptied and the projectors replay the streams; until a stream has caught up, Wait holds those who need it. When ctx ends meanwhile, or the
-// process does, the replay goes on from the cursor by itself. progress may be nil and is not called concurrently.
-func (r *Runner) Rebuild(ctx context.Context, sel Selection, progress func(Progress)) error {
-	if progress == nil {
-		progress = func(Progress) {}
-	}
+// Rebuild makes rows anew from the log while the old ones are read and mail goes on. Generations are filled beside the live ones and switched in; rows of
+// accounts are made anew where they are, or in a copy when an account's log is long. A rebuild of the same rows that runs already is joined. When ctx
+// ends, what was filled is dropped and nothing has changed; when the process does, the next one goes on with it, but for accounts. progress may be nil and is not called
+// concurrently. Errors: domain.NotFound, domain.Invalid, domain.Corrupt when the log cannot be folded, domain.Unavailable.
+func (r *Runner) Rebuild(ctx context.Context, sel Selection, opt RebuildOptions, progress func(Progress)) (Result, error) {
+	began := time.Now()
+	var result Result
 	chosen, err := r.chosen(sel)
+	if err == nil {
+		err = opt.check()
+	}
+	if err == nil && sel.Mailbox != 0 {
+		refused := domain.Errorf(domain.Invalid, "rows of one mailbox are not made anew alone: they follow from all that happened to the account")
+		refused.Hint = "make the account's rows anew, which disturbs nobody; search reindex reads messages of one mailbox again"
+		err = refused
+	}
 	if err != nil {
-		return err
+		return result, err
 	}
-	if sel.Account != "" {
-		p := chosen[0]
-		return p.schedule(ctx, func(ctx context.Context, view View) (bool, error) {
-			return false, p.refold(ctx, view, sel, progress)
-		})
+	if opt.DryRun {
+		result.Plan, err = r.estimate(ctx, chosen)
+		for _, p := range result.Plan {
+			result.Entries += p.Entries
+		}
+		return result, err
 	}
-	for _, p := range chosen {
-		if err := p.schedule(ctx, func(ctx context.Context, view View) (bool, error) { return true, p.empty(ctx, view, sel) }); err != nil {
-			return fmt.Errorf("rebuild stream %s: %w", p.stream, err)
+	if opt.pace == nil {
+		opt.pace = newPace(opt.EntriesPerSecond, opt.CPUShare)
+	}
+	var mu sync.Mutex
+	show := func(p Progress) {
+		if progress != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			progress(p)
 		}
 	}
-	for _, p := range chosen {
-		if err := p.caughtUp(ctx, progress); err != nil {
-			return fmt.Errorf("rebuild stream %s: %w", p.stream, err)
-		}
-	}
-	return nil
-}
-
-// schedule runs f on the projector's goroutine and waits for it.
-func (p *projector) schedule(ctx context.Context, f func(context.Context, View) (bool, error)) error {
-	done := make(chan error, 1)
-	select {
-	case p.jobs <- job{ctx, f, done}:
-		return <-done
-	case <-p.ended:
-		return domain.Errorf(domain.Unavailable, "the projectors are shut down")
-	case <-ctx.Done():
-		return domain.Wrap(domain.Unavailable, ctx.Err(), "the projector is busy")
-	}
-}
-
-// empty drops the rows of projections, all accounts'.
-func (p *projector) empty(ctx context.Context, view View, sel Selection) error {
-	if sel.Projection == "" {
-		p.publish(func() { p.view = nil })
-		if err := p.r.cfg.Views.Reset(ctx, p.stream); err != nil {
-			return err
-		}
-	} else if err := view.Update(ctx, func(tx Tx) error {
-		for _, projection := range p.chosen(sel) {
-			if err := remake(ctx, tx, p.stream, projection); err != nil {
-				return err
+	failed := make([]error, len(chosen))
+	var wg sync.WaitGroup
+	for i, t := range chosen {
+		wg.Go(func() {
+			var pause time.Duration
+			var entries uint64
+			var err error
+			if len(t.accounts) > 0 {
+				entries, pause, err = r.rebuildAccounts(ctx, t, opt, show)
+			} else {
+				entries, pause, err = r.rebuildAll(ctx, t, opt, show)
 			}
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	p.dropped("")
-	return nil
-}
-
-// dropped tells those who keep what they read.
-func (p *projector) dropped(id domain.AccountID) {
-	for _, f := range p.r.rebuilt {
-		f(p.stream, id)
-	}
-}
-
-// caughtUp waits until the stream's view shows what the log holds now.
-func (p *projector) caughtUp(ctx context.Context, progress func(Progress)) error {
-	head, err := p.r.cfg.Log.Head(ctx, p.stream)
-	if err != nil {
-		return err
-	}
-	for {
-		p.mu.Lock()
-		shown, cursor, state, cause, changed := p.shows(head), p.cursor, p.state, p.err, p.changed
-		p.mu.Unlock()
-		progress(Progress{p.stream, min(cursor, head), head})
-		switch {
-		case shown:
-			return nil
-		case state == Stopped:
-			return cause
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// refold makes an account's rows anew, up to the cursor of each projection.
-func (p *projector) refold(ctx context.Context, view View, sel Selection, progress func(Progress)) error {
-	err := view.Update(ctx, func(tx Tx) error {
-		var works []*work
-		var upTo domain.Seq
-		for _, projection := range p.chosen(sel) {
-			c, version, err := readCursor(ctx, tx, p.stream, projection.Name())
+			mu.Lock()
+			defer mu.Unlock()
+			result.Entries += entries
+			result.Pause = max(result.Pause, pause)
 			if err != nil {
-				return err
+				failed[i] = fmt.Errorf("rebuild stream %s: %w", t.group.stream, err)
 			}
-			if version != projection.Version() {
-				continue // the next start makes it anew altogether
-			}
-			for _, table := range projection.Tables() {
-				if table.Key[0] != "account" {
-					return domain.Errorf(domain.Invalid, "projection %s does not belong to accounts", projection.Name())
-				}
-				if _, err := tx.Exec(ctx, "delete from "+table.Name+" where account = $1", string(sel.Account)); err != nil {
-					return err
-				}
-			}
-			works = append(works, &work{projection: projection, upTo: c.seq})
-			upTo = max(upTo, c.seq)
+		})
+	}
+	wg.Wait()
+	result.Elapsed = time.Since(began)
+	return result, errors.Join(failed...)
+}
+
+// rebuildAll has whole generations filled.
+func (r *Runner) rebuildAll(ctx context.Context, t target, opt RebuildOptions, show func(Progress)) (uint64, time.Duration, error) {
+	var parts []*part
+	for _, s := range t.slots {
+		parts = append(parts, &part{slot: s})
+	}
+	return r.await(ctx, t, &build{g: t.group, parts: parts, opt: opt}, show)
+}
+
+// await begins a build, or joins those that run, and waits for all.
+func (r *Runner) await(ctx context.Context, t target, b *build, show func(Progress)) (entries uint64, pause time.Duration, err error) {
+	for _, s := range t.slots {
+		if err := s.known(ctx); err != nil {
+			return 0, 0, err
 		}
-		return p.replay(ctx, tx, p.r.cfg.Log.ReadAccount(ctx, sel.Account, 0), works, func(done domain.Seq) {
-			progress(Progress{p.stream, min(done, upTo), upTo})
-		})
-	})
+	}
+	builds, err := r.begin(b)
 	if err != nil {
-		return fmt.Errorf("rebuild account %s: %w", sel.Account, err)
+		return 0, 0, err
 	}
-	p.dropped(sel.Account)
-	return nil
-}
-
-// heal makes rows of an account anew that were found wrong, and lets the projector try again from its cursor, once.
-func (p *projector) heal(ctx context.Context, view View, found *Damage) error {
-	at := p.cursor + 1 // so that no place is the zero value
-	if p.healed[found.Account] == at {
-		return domain.Wrap(domain.Corrupt, found, fmt.Sprintf("account %s cannot be projected although its rows were made anew", found.Account))
+	for _, b := range builds {
+		b.g.mu.Lock()
+		b.waiting++
+		b.listeners = append(b.listeners, show)
+		b.g.mu.Unlock()
 	}
-	p.log.Error("rows of an account are wrong in its view: they are made anew from the log", "account", found.Account, "cursor", p.cursor, "error", found)
-	var err error
-	if found.Account == domain.DirectoryID {
-		err = p.empty(ctx, view, Selection{})
-	} else {
-		err = p.refold(ctx, view, Selection{Account: found.Account}, func(Progress) {})
-	}
-	var damage *Damage
-	switch {
-	case errors.As(err, &damage):
-		return domain.Wrap(domain.Corrupt, err, "the log contradicts itself")
-	case err != nil:
-		return err
-	}
-	p.healed[found.Account] = at
-	return errAgain
-}
-
-// Drop removes what was ever readable of an account from its view and from the view's files. It is for accounts whose key is destroyed: it
-// waits until the view shows their last entry, and doing it again is harmless.
-func (r *Runner) Drop(ctx context.Context, id domain.AccountID) error {
-	last, err := r.cfg.Log.Last(ctx, id)
-	if err != nil {
-		return err
-	}
-	stream := r.cfg.Log.StreamOf(id)
-	if err := r.Wait(ctx, stream, last.Seq); err != nil {
-		return err
-	}
-	p := r.projectors[stream]
-	return p.schedule(ctx, func(ctx context.Context, view View) (bool, error) {
-		err := view.Update(ctx, func(tx Tx) error {
-			for _, projection := range p.projections {
-				batch, err := projection.Begin(ctx, tx)
-				if err != nil {
-					return err
-				}
-				if err := errors.Join(batch.Remove(ctx, id), batch.Flush(ctx)); err != nil {
-					return err
-				}
+	var failed []error
+	for _, b := range builds {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			failed = append(failed, ctx.Err())
+			b.leave()
+			continue
+		}
+		pause = max(pause, b.pause)
+		for _, p := range b.parts {
+			if slices.Contains(t.slots, p.slot) && p.err != nil && !said(failed, p.err) {
+				failed = append(failed, p.err)
 			}
-			return nil
-		})
-		if err == nil {
-			p.dropped(id)
-			err = view.Scrub(ctx)
+		}
+		b.g.mu.Lock()
+		entries += uint64(b.progress.Total)
+		b.g.mu.Unlock()
+	}
+	return entries, pause, errors.Join(failed...)
+}
+
+// said tells whether an error says nothing that another has not said: a full disk fails all projections alike.
+func said(all []error, err error) bool {
+	return slices.ContainsFunc(all, func(other error) bool { return other.Error() == err.Error() })
+}
+
+// leave ends a build that nobody waits for any more, unless it is needed.
+func (b *build) leave() {
+	b.g.mu.Lock()
+	b.waiting--
+	idle := b.waiting == 0
+	b.g.mu.Unlock()
+	if idle && !b.needed() {
+		b.cancel()
+		<-b.done
+	}
+}
+
+// rebuildAccounts makes rows of accounts anew: where they are when that is quick, else in a copy.
+func (r *Runner) rebuildAccounts(ctx context.Context, t target, opt RebuildOptions, show func(Progress)) (entries uint64, pause time.Duration, err error) {
+	g := t.group
+	var long []domain.AccountID
+	var names []string
+	for _, s := range t.slots {
+		names = append(names, s.name())
+	}
+	for i, id := range t.accounts {
+		last, err := r.cfg.Log.Last(ctx, id)
+		if err != nil {
+			return entries, pause, err
+		}
+		entries += uint64(last.Tx)
+		working := time.Now()
+		if uint64(last.Tx) > uint64(r.cfg.Limits.InPlace) {
+			long = append(long, id)
+			continue
+		}
+		if err := g.schedule(ctx, func(ctx context.Context) (again bool, err error) {
+			began := time.Now()
+			for _, s := range t.slots {
+				changed, err := s.refresh(ctx, id)
+				if err != nil {
+					return false, err
+				}
+				again = again || changed
+			}
+			pause = max(pause, time.Since(began))
+			return again, nil
+		}); err != nil {
+			return entries, pause, fmt.Errorf("account %s: %w", id, err)
+		}
+		show(Progress{Stream: g.stream, Projections: names, Phase: Refreshing, Done: domain.Seq(i + 1), Total: domain.Seq(len(t.accounts))})
+		if err := opt.pace.rest(ctx, int(last.Tx), time.Since(working)); err != nil {
+			return entries, pause, err
+		}
+	}
+	if len(long) == 0 {
+		return entries, pause, nil
+	}
+	b := &build{g: g, opt: opt}
+	for _, s := range t.slots {
+		p := &part{slot: s, accounts: long}
+		g.mu.Lock()
+		if s.driven != nil && s.driven == s.live {
+			p.from = s.live
+		}
+		g.mu.Unlock()
+		b.parts = append(b.parts, p)
+	}
+	_, stood, err := r.await(ctx, t, b, show)
+	return entries, max(pause, stood), err
+}
+
+// refresh makes the rows of an account anew in the live generation, on the group's goroutine. It tells whether a projection that stood still can be
+// tried again.
+func (s *slot) refresh(ctx context.Context, id domain.AccountID) (again bool, err error) {
+	g := s.group
+	g.mu.Lock()
+	gen, stopped := s.driven, s.state == Stopped
+	if gen == nil && s.build == nil {
+		gen = s.live
+	}
+	g.mu.Unlock()
+	if gen == nil {
+		return false, nil // it is being made anew altogether
+	}
+	if err := s.refold(ctx, gen, id, nil, nil); err != nil {
+		if errors.Is(err, ErrDamaged) {
+			s.lose(ctx, gen, err)
 		}
 		return false, err
-	})
-}
-
-// work is one projection's part of a replay, up to its own end.
-type work struct {
-	projection Projection
-	upTo       domain.Seq
-	batch      Batch // nil between batches
-}
-
-// replay folds entries in the transaction tx. It checks the chain of each account from its beginning.
-func (p *projector) replay(ctx context.Context, tx Tx, entries iter.Seq2[streams.Entry, error], works []*work, progress func(domain.Seq)) error {
-	n := 0
-	last := map[domain.AccountID]streams.Position{}
-	flush := func() error {
-		for _, w := range works {
-			if w.batch != nil {
-				if err := w.batch.Flush(ctx); err != nil {
-					return err
-				}
-				w.batch = nil
-			}
-		}
-		return ctx.Err()
 	}
-	for e, err := range entries {
-		if err != nil {
-			return err
-		}
-		if err := Link(last[e.Account], &e); err != nil {
-			return err
-		}
-		last[e.Account] = e.Position()
-		for _, w := range works {
-			if e.Seq > w.upTo {
-				continue
-			}
-			if w.batch == nil {
-				batch, err := w.projection.Begin(ctx, tx)
-				if err != nil {
-					return err
-				}
-				w.batch = batch
-			}
-			if err := w.batch.Apply(ctx, &e); err != nil {
-				return fmt.Errorf("projection %s, position %d: %w", w.projection.Name(), e.Seq, err)
-			}
-		}
-		if n++; n%p.r.cfg.Limits.BatchEntries == 0 {
-			progress(e.Seq)
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+	if stopped {
+		g.publish(func() { s.state, s.err, s.driven = "", nil, gen })
+		again = true
 	}
-	return flush()
+	g.r.rows(g.stream, s.name(), id)
+	return again, nil
 }

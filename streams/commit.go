@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,8 @@ func (g *group) run(ctx context.Context) {
 			select {
 			case w := <-g.in:
 				held = append(held, w)
+				// On a busy machine others are about to append: a sync is dearer than their turn.
+				runtime.Gosched()
 			case target = <-g.stream.horizon.wanted:
 			case <-ctx.Done():
 				return

@@ -4,8 +4,8 @@
 // the keys that open it, and proves that it is whole.
 //
 // Topology. Accounts are hashed onto a fixed number of streams, ACCOUNTS_0 and up, each account being one subject of its stream. The
-// directory is the stream DIRECTORY. Keys are in the stream KEYS. The number of streams is recorded in the streams themselves and cannot
-// change; a contradiction stops Open.
+// directory is the stream DIRECTORY, the tasks of all nodes are the stream TASKS. Keys are in the stream KEYS. The number of streams is
+// recorded in the streams themselves and cannot change; a contradiction stops Open.
 //
 // Ordering. Append carries the Position that the writer has seen; the server refuses it if the account's log stands elsewhere. So two
 // writers cannot both append, wherever they run, and no lock is needed. Tx is dense from 1 and each entry names the hash of the one before.

@@ -28,6 +28,7 @@ type raw struct {
 	seq     domain.Seq
 	pending uint64 // messages that follow it for this reader, when it was sent
 	subject string
+	written time.Time
 	data    []byte
 }
 
@@ -39,9 +40,10 @@ type fetcher struct {
 	next     string // the subject that asks for more
 	request  []byte
 	inbox    string
-	reply    string // of the present request, by which its end is told from an earlier one's
-	requests int    // made so far
-	asked    int    // messages that the present request may still bring; 0 without one
+	reply    string     // of the present request, by which its end is told from an earlier one's
+	requests int        // made so far
+	asked    int        // messages that the present request may still bring; 0 without one
+	sent     domain.Seq // as of the last heartbeat, how far the server believes to have delivered
 	timer    *time.Timer
 	stop     func()
 }
@@ -75,7 +77,7 @@ func (l *Log) fetch(ctx context.Context, s *stream, from domain.Seq, filter stri
 		log:      l,
 		messages: make(chan *nats.Msg, limits.Fetch+64), // what is asked for, and notes
 		next:     "$JS.API.CONSUMER.MSG.NEXT." + s.name + "." + name,
-		inbox:    nats.NewInbox(),
+		inbox:    l.cfg.Conn.NewInbox(),
 		timer:    time.NewTimer(time.Hour),
 	}
 	f.request, err = json.Marshal(map[string]any{
@@ -143,6 +145,8 @@ func (f *fetcher) accept(m *nats.Msg) (*raw, error) {
 	if m.Reply == "" || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
 		switch m.Header.Get("Status") {
 		case "100": // a heartbeat
+			sent, _ := strconv.ParseUint(m.Header.Get("Nats-Last-Stream"), 10, 64)
+			f.sent = domain.Seq(sent)
 			return nil, errIdle
 		case "404", "408", "409":
 			if strings.Contains(m.Header.Get("Description"), "Consumer") {
@@ -157,16 +161,17 @@ func (f *fetcher) accept(m *nats.Msg) (*raw, error) {
 		}
 	}
 	f.asked--
-	seq, pending, err := parseReply(m.Reply)
+	r, err := parseReply(m.Reply)
 	if err != nil {
 		return nil, domain.Wrap(domain.Internal, err, "read the log")
 	}
-	return &raw{seq: seq, pending: pending, subject: m.Subject, data: m.Data}, nil
+	r.subject, r.data, r.written = m.Subject, m.Data, writtenAt(m.Header, r.written)
+	return r, nil
 }
 
-// parseReply takes the stream sequence and the number of pending messages out of a delivered message's reply subject:
+// parseReply takes the stream sequence, the time and the number of pending messages out of a delivered message's reply subject:
 // $JS.ACK.stream.consumer.delivered.seq.cseq.time.pending, or with domain and account hash in front of the stream.
-func parseReply(reply string) (seq domain.Seq, pending uint64, err error) {
+func parseReply(reply string) (*raw, error) {
 	var tokens [16]string
 	n := 0
 	for token := range strings.SplitSeq(reply, ".") {
@@ -181,15 +186,19 @@ func parseReply(reply string) (seq domain.Seq, pending uint64, err error) {
 	case n >= 11:
 		at = 7
 	default:
-		return 0, 0, fmt.Errorf("cannot read %q", reply)
+		return nil, fmt.Errorf("cannot read %q", reply)
 	}
-	s, err := strconv.ParseUint(tokens[at], 10, 64)
+	seq, err := strconv.ParseUint(tokens[at], 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("cannot read %q: %w", reply, err)
+		return nil, fmt.Errorf("cannot read %q: %w", reply, err)
 	}
-	pending, err = strconv.ParseUint(tokens[at+3], 10, 64)
+	written, err := strconv.ParseInt(tokens[at+2], 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("cannot read %q: %w", reply, err)
+		return nil, fmt.Errorf("cannot read %q: %w", reply, err)
 	}
-	return domain.Seq(s), pending, nil
+	pending, err := strconv.ParseUint(tokens[at+3], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %q: %w", reply, err)
+	}
+	return &raw{seq: domain.Seq(seq), written: time.Unix(0, written), pending: pending}, nil
 }

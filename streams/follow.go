@@ -23,16 +23,34 @@ func (l *Log) Follow(ctx context.Context, stream string, after domain.Seq, f fun
 	return l.deliver(ctx, &scan{log: l, stream: s, next: after + 1}, f)
 }
 
-// reaches makes sure that the stream has what its reader has seen of it.
-func (l *Log) reaches(ctx context.Context, s *stream, after domain.Seq) error {
-	info, err := l.info(ctx, s.handle)
+// Reaches makes sure that a stream has what was read of it before. Errors: domain.Corrupt when it has less, domain.Unavailable when that is said where the
+// log has several copies, of which one may be behind.
+func (l *Log) Reaches(ctx context.Context, stream string, after domain.Seq) error {
+	s, err := l.streamNamed(stream)
 	if err != nil {
 		return err
 	}
-	if last := domain.Seq(info.State.LastSeq); last < after {
-		return (&Finding{Stream: s.name, Seq: last, What: fmt.Sprintf("the stream ends at sequence %d, but %d was read from it before", last, after)}).corrupt()
+	return l.reaches(ctx, s, after)
+}
+
+// reaches makes sure that the stream has what its reader has seen of it. In a cluster, a server that was left behind or begins anew may have less for a
+// while; the others have it.
+func (l *Log) reaches(ctx context.Context, s *stream, after domain.Seq) error {
+	for attempt := 0; ; attempt++ {
+		info, err := l.info(ctx, s.handle)
+		if err != nil {
+			return err
+		}
+		last := domain.Seq(info.State.LastSeq)
+		switch {
+		case last >= after:
+			return nil
+		case l.cfg.Topology.Replicas == 1:
+			return (&Finding{Stream: s.name, Seq: last, What: fmt.Sprintf("the stream ends at sequence %d, but %d was read from it before", last, after)}).corrupt()
+		case attempt == maxRequests || wait(ctx, attempt+5) != nil:
+			return unavailable(fmt.Errorf("%w: %s ends at sequence %d there, but %d was read from it before", errBehind, s.name, last, after), "read "+s.name)
+		}
 	}
-	return nil
 }
 
 // deliver runs a scan and proves the chain on the way.
@@ -87,10 +105,14 @@ func (l *Log) ReadAccount(ctx context.Context, id domain.AccountID, after domain
 			yield(Entry{}, err)
 			return
 		}
-		if last == nil {
+		upTo := l.beyond.of(id) // what is lost at the end is recalled
+		if last != nil {
+			upTo = max(upTo, domain.Seq(last.Sequence))
+		}
+		if upTo == 0 {
 			return
 		}
-		l.yield(ctx, &scan{log: l, stream: s, next: after + 1, upTo: domain.Seq(last.Sequence), filter: l.cfg.Topology.subjectOf(id)}, yield)
+		l.yield(ctx, &scan{log: l, stream: s, next: after + 1, upTo: upTo, filter: l.cfg.Topology.subjectOf(id)}, yield)
 	}
 }
 
@@ -100,14 +122,23 @@ func (l *Log) yield(ctx context.Context, s *scan, yield func(Entry, error) bool)
 	if s.upTo == 0 || s.ended() {
 		return
 	}
-	err := l.deliver(ctx, s, func(entries []Entry) error {
+	last, filter := s.next-1, s.filter
+	give := func(entries []Entry) error {
 		for _, e := range entries {
-			if !yield(e, nil) {
+			if filter != "" && accountOf(filter) != e.Account {
+				continue
+			}
+			if last = e.Seq; !yield(e, nil) {
 				return errStop
 			}
 		}
 		return nil
-	})
+	}
+	err := l.deliver(ctx, s, give)
+	if filter != "" && domain.Is(err, domain.Corrupt) && l.recaller.Load() != nil {
+		// A reader of one account cannot tell which sequence is missing: who reads all can, and takes it from the archive.
+		err = l.deliver(ctx, &scan{log: l, stream: s.stream, next: last + 1, upTo: s.upTo}, give)
+	}
 	if err != nil && !errors.Is(err, errStop) {
 		yield(Entry{}, err)
 	}

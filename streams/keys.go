@@ -75,6 +75,7 @@ type keyring struct {
 	prefix string // of its subjects
 
 	writing sync.Mutex // one writer at a time in this process
+	stored  domain.Seq // the last sequence that it stored
 
 	mu    sync.RWMutex
 	cache map[domain.AccountID]*accountKey
@@ -92,8 +93,28 @@ func newKeyring(l *Log, handle jetstream.Stream) *keyring {
 
 func accountRecord(id domain.AccountID) string { return "account." + string(id) }
 
-// open proves that the master key belongs to the log, completes erasures that a crash cut short, and makes the directory's key.
+// open proves that the master key belongs to the log, completes erasures that a crash cut short, and makes the keys of the directory and of tasks.
+// Of a log that is known to be damaged it opens what there is.
 func (k *keyring) open(ctx context.Context) error {
+	err := k.check(ctx)
+	if err != nil && k.log.cfg.Damaged && domain.Is(err, domain.Corrupt) {
+		k.log.cfg.Logger.Error("the keys are damaged", "error", err)
+		return nil
+	}
+	return err
+}
+
+func (k *keyring) check(ctx context.Context) error {
+	marked := k.log.marked(k.name)
+	info, err := k.log.info(ctx, k.handle)
+	if err != nil {
+		return err
+	}
+	if finding := lostEnd(info, marked); finding != nil {
+		return finding.corrupt()
+	}
+	k.stored = domain.Seq(info.State.LastSeq)
+	k.mark() // ensure has made durable what the server recovered
 	switch check, _, err := k.read(ctx, "secret.check"); {
 	case err != nil:
 		return err
@@ -108,12 +129,23 @@ func (k *keyring) open(ctx context.Context) error {
 	if err := k.sweep(ctx); err != nil {
 		return err
 	}
-	switch _, err := k.key(ctx, domain.DirectoryID); {
-	case domain.Is(err, domain.NotFound):
-		return k.create(ctx, domain.DirectoryID)
-	default:
+	if err := k.own(ctx, domain.DirectoryID); err != nil {
 		return err
 	}
+	err = k.own(ctx, domain.TasksID)
+	if k.log.cfg.Damaged && domain.Is(err, domain.Unavailable) {
+		return nil // A log of before there were tasks: while it cannot be written it has none.
+	}
+	return err
+}
+
+// own makes the key of one of the installation's own logs, unless there is one.
+func (k *keyring) own(ctx context.Context, id domain.AccountID) error {
+	_, err := k.key(ctx, id)
+	if domain.Is(err, domain.NotFound) {
+		return k.create(ctx, id)
+	}
+	return err
 }
 
 // key gives an account's key, erased or not. Errors: domain.NotFound, domain.Corrupt, domain.Unavailable.
@@ -141,6 +173,17 @@ func (k *keyring) key(ctx context.Context, id domain.AccountID) (*accountKey, er
 	}
 	k.keep(id, key)
 	return key, nil
+}
+
+// surely is key for an account that is known to have one. In a cluster a server that was left behind may not know of it yet and is asked again.
+func (k *keyring) surely(ctx context.Context, id domain.AccountID) (key *accountKey, err error) {
+	for attempt := range maxRequests {
+		key, err = k.key(ctx, id)
+		if !domain.Is(err, domain.NotFound) || k.log.cfg.Topology.Replicas == 1 || wait(ctx, attempt+5) != nil {
+			break
+		}
+	}
+	return key, err
 }
 
 // keep caches a key; any other makes room.
@@ -185,15 +228,37 @@ func (k *keyring) store(ctx context.Context, name string, expect domain.Seq, r r
 	if k.log.cfg.Damaged {
 		return errDamaged
 	}
-	return k.log.publish(ctx, newPublication(k.handle, k.prefix+name, expect, [16]byte{}, k.log.cfg.Master.wrap(name, r)))
+	p := newPublication(k.handle, k.prefix+name, expect, [16]byte{}, k.log.cfg.Master.wrap(name, r))
+	if err := k.log.publish(ctx, p); err != nil {
+		return err
+	}
+	k.stored = max(k.stored, p.seq)
+	return nil
 }
 
-// sync makes KEYS durable, overwritten and removed messages included.
+// sync makes KEYS durable, overwritten and removed messages included, and leaves a mark.
 func (k *keyring) sync(ctx context.Context) error {
 	if k.log.cfg.Syncer == nil {
 		return nil
 	}
-	return k.log.cfg.Syncer.SyncAll(ctx, k.name)
+	if err := k.log.cfg.Syncer.SyncAll(ctx, k.name); err != nil {
+		return err
+	}
+	k.mark()
+	return nil
+}
+
+// mark notes how far the stream is durable.
+func (k *keyring) mark() {
+	if m, ok := k.log.cfg.Syncer.(Marker); ok && k.stored > 0 {
+		m.Mark(k.name, k.stored)
+	}
+}
+
+// KeysSettled returns when what was being written to KEYS, perhaps with an older master key, is written.
+func (l *Log) KeysSettled() {
+	l.keys.writing.Lock()
+	defer l.keys.writing.Unlock()
 }
 
 func (k *keyring) create(ctx context.Context, id domain.AccountID) error {
@@ -279,8 +344,8 @@ func (l *Log) Secret(ctx context.Context, purpose string) ([32]byte, error) {
 // The wrapped key's bytes are removed from the log's files; a disk or a backup may still hold remnants, which the next Rotate makes useless.
 // Errors: domain.NotFound when there never was a key, domain.Unavailable.
 func (l *Log) Erase(ctx context.Context, id domain.AccountID) error {
-	if id == domain.DirectoryID {
-		return domain.Errorf(domain.Invalid, "the directory cannot be erased")
+	if id.Pseudo() {
+		return domain.Errorf(domain.Invalid, "the log of the %s cannot be erased", id)
 	}
 	if _, err := domain.ParseAccountID(string(id)); err != nil {
 		return err
@@ -289,15 +354,18 @@ func (l *Log) Erase(ctx context.Context, id domain.AccountID) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	name := accountRecord(id)
-	r, seq, err := k.read(ctx, name)
-	if err != nil {
-		return err
-	}
-	if r == nil {
-		return domain.Errorf(domain.NotFound, "account %s has no key", id)
-	}
-	if r.kind != kindErased {
-		if err := k.write(ctx, name, seq, record{kind: kindErased}); err != nil {
+	for attempt := 0; ; attempt++ {
+		r, seq, err := k.read(ctx, name)
+		if err == nil && r == nil {
+			err = domain.Errorf(domain.NotFound, "account %s has no key", id)
+		}
+		if err == nil && r.kind != kindErased {
+			err = k.write(ctx, name, seq, record{kind: kindErased})
+		}
+		if err == nil {
+			break
+		}
+		if !domain.Is(err, domain.Conflict) || attempt == maxRequests || wait(ctx, attempt) != nil { // several nodes may erase at once
 			return err
 		}
 	}
@@ -306,6 +374,14 @@ func (l *Log) Erase(ctx context.Context, id domain.AccountID) error {
 		return err
 	}
 	return k.sync(ctx)
+}
+
+// Forget takes an account for erased without asking the log: its key leaves the memory of this process, and nothing of it opens here any more. It is for
+// who has heard that another node erases the account, whose Erase may not have come as far yet.
+func (l *Log) Forget(id domain.AccountID) {
+	if !id.Pseudo() {
+		l.keys.keep(id, &accountKey{erased: true})
+	}
 }
 
 // removeOld removes all messages of a name but the last, overwriting them.
@@ -322,8 +398,10 @@ func (k *keyring) removeOld(ctx context.Context, name string) error {
 		if m == nil || m.Sequence >= last.Sequence {
 			return nil
 		}
-		if err := k.handle.SecureDeleteMsg(ctx, m.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return unavailable(err, "remove an old key record")
+		if err := k.handle.SecureDeleteMsg(ctx, m.Sequence); err != nil {
+			if _, gone := k.handle.GetMsg(ctx, m.Sequence); !errors.Is(gone, jetstream.ErrMsgNotFound) { // another node may have removed it meanwhile
+				return unavailable(err, "remove an old key record")
+			}
 		}
 		from = domain.Seq(m.Sequence) + 1
 	}

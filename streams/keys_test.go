@@ -45,6 +45,34 @@ func (n *node) holds(secret []byte) (files []string) {
 	return files
 }
 
+// TestForget: what another node is about to erase opens here no more, although its key is still in the log.
+func TestForget(t *testing.T) {
+	modes(t, func(t *testing.T, n *node) {
+		ctx := deadline(t)
+		alice, bob := n.writer(), n.writer()
+		alice.append("private")
+		bob.append("kept")
+		n.log.Forget(alice.id)
+		for e, err := range n.log.ReadAccount(ctx, alice.id, 0) {
+			if err != nil || !e.Erased || e.Transaction != nil {
+				t.Errorf("an entry of the forgotten account is %+v, %v", e, err)
+			}
+		}
+		for e, err := range n.log.ReadAccount(ctx, bob.id, 0) {
+			if err != nil || e.Erased {
+				t.Errorf("an entry of the other account is %+v, %v", e, err)
+			}
+		}
+		if len(n.holds(n.wrapped(alice.id))) == 0 {
+			t.Error("the key has left the log")
+		}
+		n.log.Forget(domain.DirectoryID) // cannot be
+		if _, err := n.log.Last(ctx, domain.DirectoryID); err != nil {
+			t.Errorf("the directory's log: %v", err)
+		}
+	})
+}
+
 func TestEraseLeavesNothingReadable(t *testing.T) {
 	modes(t, func(t *testing.T, n *node) {
 		ctx := deadline(t)

@@ -2,6 +2,9 @@ package streams
 
 import "time"
 
+// entryHeaders is room for what is sent beside a sealed transaction, in octets: the message's id and its expectation.
+const entryHeaders = 4 << 10
+
 // Limits bounds what the log keeps in memory and how long it waits. A zero field means its default.
 type Limits struct {
 	Entry    int           // bytes of one sealed transaction; 4 MiB

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,8 +44,15 @@ type Config struct {
 	Logger   *slog.Logger // nil discards
 	// Damaged opens a log that is known to have lost something, for Verify and for reading what is left. It takes no appends then.
 	Damaged bool
+	// Recalls opens a log although streams have holes: RecallFrom then has to be called, which proves that an archive has what is missing.
+	Recalls bool
 	// Failpoint is called at named steps, for tests that kill the process there: log.before-publish, log.published, log.synced.
 	Failpoint func(name string)
+	// KeysChanged is called when a rotation has made a master key, and when it has destroyed the old one. It returns when all other nodes have followed, and
+	// an error keeps the rotation from going on; nil where there are no others.
+	KeysChanged func(context.Context) error
+	// Rewrapped is called when a rotation has wrapped every key anew, before it destroys the old master key: an error keeps that from being done. It may be nil.
+	Rewrapped func(context.Context) error
 	// Observe is told of every commit round, for metrics. It must not block.
 	Observe func(Round)
 }
@@ -63,8 +71,12 @@ type Log struct {
 	cfg     Config
 	js      jetstream.JetStream
 	streams map[string]*stream
-	names   []string // the directory's first
+	names   []string // the directory's first, that of tasks last
 	keys    *keyring
+
+	recaller atomic.Pointer[Recaller] // the archive; nil without one
+	recalled atomic.Uint64            // entries that came from there
+	beyond   newest                   // where the newest of them stood
 
 	stop context.CancelFunc
 	done <-chan struct{} // closed when the log closes
@@ -77,6 +89,7 @@ type stream struct {
 	handle    jetstream.Stream
 	committer committer
 	horizon   *horizon // nil when whatever can be read is durable
+	hole      *Finding // what it lacked when it was opened with Config.Recalls; nil when nothing
 }
 
 // Open connects the log to its streams: it creates them for a new installation and checks them for an existing one. Close ends it.
@@ -89,6 +102,12 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
 	}
+	if cfg.KeysChanged == nil {
+		cfg.KeysChanged = func(context.Context) error { return nil }
+	}
+	if cfg.Rewrapped == nil {
+		cfg.Rewrapped = func(context.Context) error { return nil }
+	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Round) {}
 	}
@@ -98,22 +117,26 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := cfg.Topology.validate(); err != nil {
 		return nil, err
 	}
+	if largest := cfg.Conn.MaxPayload(); largest < int64(cfg.Limits.Entry)+entryHeaders {
+		return nil, &domain.Error{
+			Kind: domain.Invalid,
+			Msg:  fmt.Sprintf("the NATS server takes messages of up to %d octets, but a transaction may have %d", largest, cfg.Limits.Entry),
+			Hint: "set max_payload: 8MB in the configuration of every server, and for the account where it has a limit of its own",
+		}
+	}
 	js, err := jetstream.New(cfg.Conn,
 		jetstream.WithPublishAsyncMaxPending(cfg.Limits.Waiting*4),
 		jetstream.WithDefaultTimeout(cfg.Limits.Publish))
 	if err != nil {
 		return nil, unavailable(err, "use the log server")
 	}
-	handles, err := cfg.Topology.ensure(ctx, js, cfg.Syncer)
+	handles, err := cfg.Topology.ensure(ctx, js, cfg.Syncer, cfg.Limits)
 	if err != nil {
 		return nil, err
 	}
 	running, stop := context.WithCancel(context.Background())
 	l := &Log{cfg: cfg, js: js, streams: map[string]*stream{}, stop: stop, done: running.Done()}
-	l.names = append(l.names, cfg.Topology.directory())
-	for n := range cfg.Topology.Shards {
-		l.names = append(l.names, cfg.Topology.accounts(n))
-	}
+	l.names = cfg.Topology.Streams()
 	if err := l.open(ctx, running, handles); err != nil {
 		_ = l.Close(ctx)
 		return nil, err
@@ -135,17 +158,21 @@ func (l *Log) open(ctx, running context.Context, handles map[string]jetstream.St
 }
 
 func (l *Log) openStream(ctx context.Context, name string, handle jetstream.Stream) (*stream, error) {
+	marked := l.marked(name)
 	info, err := l.info(ctx, handle)
 	if err != nil {
 		return nil, err
 	}
-	if finding := l.lost(info); finding != nil {
-		if !l.cfg.Damaged {
+	s := &stream{name: name, handle: handle}
+	if finding := lost(info, marked); finding != nil {
+		switch {
+		case l.cfg.Recalls && lostEnd(info, marked) == nil:
+			s.hole = finding
+		case !l.cfg.Damaged:
 			return nil, finding.corrupt()
 		}
 		l.cfg.Logger.Error("the log is damaged", "error", finding)
 	}
-	s := &stream{name: name, handle: handle}
 	if l.cfg.Syncer == nil {
 		s.committer = newDirect(l, s)
 		return s, nil
@@ -156,17 +183,22 @@ func (l *Log) openStream(ctx context.Context, name string, handle jetstream.Stre
 	return s, nil
 }
 
-// lost compares what the server has of a stream with what it must have.
-func (l *Log) lost(info *jetstream.StreamInfo) *Finding {
+// marked is how far a stream is known to have been acknowledged.
+func (l *Log) marked(stream string) domain.Seq {
+	if m, ok := l.cfg.Syncer.(Marker); ok {
+		return m.Marked(stream)
+	}
+	return 0
+}
+
+// lost compares what the server has of a stream with what it must have: all that was marked before the server was asked.
+func lost(info *jetstream.StreamInfo, marked domain.Seq) *Finding {
 	state := &info.State
 	f := &Finding{Stream: info.Config.Name}
-	marked := domain.Seq(0)
-	if m, ok := l.cfg.Syncer.(Marker); ok {
-		marked = m.Marked(info.Config.Name)
+	if end := lostEnd(info, marked); end != nil {
+		return end
 	}
 	switch {
-	case domain.Seq(state.LastSeq) < marked:
-		f.Seq, f.What = domain.Seq(state.LastSeq), fmt.Sprintf("the stream ends at sequence %d, but %d was acknowledged", state.LastSeq, marked)
 	case state.LastSeq == 0:
 		return nil
 	case state.FirstSeq != 1:
@@ -178,6 +210,15 @@ func (l *Log) lost(info *jetstream.StreamInfo) *Finding {
 		return nil
 	}
 	return f
+}
+
+// lostEnd finds out whether a stream ends before what was acknowledged.
+func lostEnd(info *jetstream.StreamInfo, marked domain.Seq) *Finding {
+	last := domain.Seq(info.State.LastSeq)
+	if last >= marked {
+		return nil
+	}
+	return &Finding{Stream: info.Config.Name, Seq: last, What: fmt.Sprintf("the stream ends at sequence %d, but %d was acknowledged", last, marked)}
 }
 
 // Close stops the log. Appends that wait get domain.Unavailable. The connection stays open: it is the caller's.
@@ -196,20 +237,17 @@ func (l *Log) Close(ctx context.Context) error {
 // Topology tells what the log consists of, with the number of shards that it records.
 func (l *Log) Topology() Topology { return l.cfg.Topology }
 
-// Streams names every stream of the topology that holds transactions, the directory's first.
+// Streams names every stream of the topology that holds transactions, the directory's first and that of tasks last.
 func (l *Log) Streams() []string { return append([]string(nil), l.names...) }
 
 // StreamOf names the stream that holds an account's log.
 func (l *Log) StreamOf(id domain.AccountID) string {
-	if id == domain.DirectoryID {
-		return l.cfg.Topology.directory()
-	}
-	return l.cfg.Topology.accounts(l.cfg.Topology.shard(id))
+	return l.cfg.Topology.StreamOf(id)
 }
 
 // Append seals t as transaction at.Tx+1 and returns once it is durable. When ctx ends before the append was begun, nothing is appended;
 // after that Append waits for the outcome, at most Limits.Publish and Limits.Settle and a sync.
-// Errors: domain.Conflict when the account's log does not stand at at; domain.TooLarge; domain.Erased; domain.NotFound without a key;
+// Errors: domain.Conflict when the account's log does not stand at at; domain.Corrupt when its newest entry is lost; domain.TooLarge; domain.Erased; domain.NotFound without a key;
 // domain.Unavailable, after which the transaction may be in the log or not: an append of the same transaction, with its ID, within two
 // minutes is not stored twice and returns where it is.
 func (l *Log) Append(ctx context.Context, id domain.AccountID, at Position, t *event.Transaction) (Position, error) {
@@ -231,6 +269,11 @@ func (l *Log) Append(ctx context.Context, id domain.AccountID, at Position, t *e
 	sealed := seal(key, id, tx, at.Hash, event.Marshal(t))
 	if len(sealed) > l.cfg.Limits.Entry {
 		return Position{}, domain.Errorf(domain.TooLarge, "the transaction takes %d bytes, more than %d", len(sealed), l.cfg.Limits.Entry)
+	}
+	if l.beyond.of(id) > at.Seq { // what stands at at.Seq may look like the last one though it is not
+		if _, err := l.Last(ctx, id); err != nil {
+			return Position{}, err
+		}
 	}
 	p := newPublication(s.handle, l.cfg.Topology.subjectOf(id), at.Seq, t.ID, sealed)
 	p.same = func(data []byte) bool { return sameTransaction(key, id, data, t.ID) }
@@ -282,11 +325,17 @@ func (l *Log) streamNamed(name string) (*stream, error) {
 	return s, nil
 }
 
-// Last reads where an account's log stands. It is the zero Position for an account without entries.
+// Last reads where an account's log stands. It is the zero Position for an account without entries. Error: domain.Corrupt when the stream has lost the newest.
 func (l *Log) Last(ctx context.Context, id domain.AccountID) (Position, error) {
 	s, m, err := l.last(ctx, id)
-	if err != nil || m == nil {
+	if err != nil {
 		return Position{}, err
+	}
+	if newest := l.beyond.of(id); newest > 0 && (m == nil || domain.Seq(m.Sequence) < newest) {
+		return Position{}, lostNewest(s.name, id, newest)
+	}
+	if m == nil {
+		return Position{}, nil
 	}
 	h, err := parseHeader(m.Data)
 	if err != nil {
@@ -322,6 +371,20 @@ func (l *Log) Head(ctx context.Context, stream string) (domain.Seq, error) {
 		return 0, err
 	}
 	return domain.Seq(info.State.LastSeq), nil
+}
+
+// Written tells when the newest entry of the log was stored, by its server's clock; the zero time when there is none.
+func (l *Log) Written(ctx context.Context) (newest time.Time, err error) {
+	for _, name := range l.names {
+		info, err := l.info(ctx, l.streams[name].handle)
+		if err != nil {
+			return newest, err
+		}
+		if at := info.State.LastTime; info.State.LastSeq > 0 && at.After(newest) {
+			newest = at
+		}
+	}
+	return newest, nil
 }
 
 // Fault says why some stream takes no more appends; nil as long as all do. Only a new start can help then.

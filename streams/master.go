@@ -52,13 +52,16 @@ func LoadMaster(dir string) (*MasterKeys, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, keyFileError(err, "create the directory of master keys")
 	}
-	names, err := filepath.Glob(filepath.Join(globEscape.Replace(dir), "master-*.key"))
+	files, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, domain.Wrap(domain.Internal, err, "list the master keys")
+		return nil, keyFileError(err, "list the master keys")
 	}
 	m := &MasterKeys{dir: dir}
-	for _, name := range names {
-		k, err := readMasterKey(name)
+	for _, file := range files {
+		if named, _ := filepath.Match("master-*.key", file.Name()); !named {
+			continue
+		}
+		k, err := readMasterKey(filepath.Join(dir, file.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -75,8 +78,6 @@ func LoadMaster(dir string) (*MasterKeys, error) {
 	}
 	return m, nil
 }
-
-var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // ParseMaster reads master keys from a value: 32 bytes in base64, or two of them separated by a comma while a rotation is under way, the
 // new one first.
@@ -134,19 +135,8 @@ func (m *MasterKeys) add() error {
 	if len(m.keys) > 0 {
 		k.number = m.keys[0].number + 1
 	}
-	k.name = filepath.Join(m.dir, fmt.Sprintf("master-%d.key", k.number))
-	text := base64.StdEncoding.EncodeToString(secret[:]) + "\n"
-	temporary := k.name + ".tmp"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return keyFileError(err, "write a master key")
-	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = errors.Join(os.Rename(temporary, k.name), syncDir(m.dir))
-	}
-	if err != nil {
-		return keyFileError(err, "write a master key")
+	if err := k.save(m.dir); err != nil {
+		return err
 	}
 	m.keys = slices.Insert(m.keys, 0, k)
 	return nil
@@ -236,8 +226,10 @@ func keyFileError(err error, doing string) *domain.Error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		e.Msg = doing + ": the disk is full"
-	case errors.Is(err, syscall.EROFS), errors.Is(err, os.ErrPermission):
-		e.Msg = doing + ": the directory is read-only"
+	case errors.Is(err, syscall.EROFS):
+		e.Msg = doing + ": the file system is read-only"
+	case errors.Is(err, os.ErrPermission):
+		e.Msg, e.Hint = doing+": this user may not use it", "run the server as the owner of its data directory, and give that user the directory of master keys and what is in it"
 	}
 	return e
 }

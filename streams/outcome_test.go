@@ -96,18 +96,19 @@ func TestConnectionCuts(t *testing.T) {
 			}
 		})
 	}
-	for total := range progress {
-		if total%(writers*each/cuts) == 0 {
-			wire.cut()
-		}
-		if total == writers*each {
-			break
+	for over := false; !over; {
+		select {
+		case total := <-progress:
+			if total%(writers*each/cuts) == 0 {
+				wire.cut()
+			}
+		case err := <-followed:
+			if over = true; !errors.Is(err, done) {
+				t.Errorf("Follow ended with %v", err)
+			}
 		}
 	}
 	wg.Wait()
-	if err := <-followed; !errors.Is(err, done) {
-		t.Errorf("Follow ended with %v", err)
-	}
 	report, err := log.Verify(ctx, streams.VerifyOptions{Keys: true}, nil)
 	if err != nil || len(report.Findings) != 0 || report.Entries != writers*each {
 		t.Errorf("verify gives %+v, %v", report, err)

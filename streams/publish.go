@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +23,12 @@ const (
 	codeWrongLastSequence         = 10071
 	codeWrongLastSequenceConstant = 10164
 )
+
+// codeStoreFailed is the server's answer when it could not write, or is stopping.
+const codeStoreFailed = 10077
+
+// codesNoRoom say that a limit of the account, of the server's memory or of its disk is reached, or that the disk failed.
+var codesNoRoom = []int{codeStoreFailed, 10002, 10023, 10028, 10047}
 
 // publication is one message on its way into a stream, expecting the subject to stand at expect.
 type publication struct {
@@ -152,9 +162,8 @@ func (l *Log) settle(ctx context.Context, p *publication, cause error) error {
 		if err := l.fault(p); err != nil {
 			return err
 		}
-		if err == nil && full(cause) {
-			// The subject stands where it was, and the server said why it took nothing.
-			return unavailable(cause, "append to the log")
+		if refused := refusal(cause); err == nil && refused != nil {
+			return refused // the subject stands where it was, and the server said why it took nothing
 		}
 		if wait(ctx, attempt) != nil {
 			return unknown(cause)
@@ -176,7 +185,8 @@ func (l *Log) settle(ctx context.Context, p *publication, cause error) error {
 	}
 }
 
-// lookUp looks for a publication in the log. known is false when the subject stands where it was or cannot be read now.
+// lookUp looks for a publication in the log. known is false when the subject stands where it was, or cannot be read now, or was read from a
+// server that is behind: one that led the stream, was cut off or stopped, and does not know yet that it no longer leads answers from what it has.
 func (l *Log) lookUp(ctx context.Context, p *publication) (known bool, err error) {
 	last, err := l.lastMessage(ctx, p.handle, p.subject)
 	if err != nil {
@@ -189,30 +199,47 @@ func (l *Log) lookUp(ctx context.Context, p *publication) (known bool, err error
 	switch {
 	case stands == p.expect:
 		return false, nil
+	case stands < p.expect && max(p.replicas(), l.cfg.Topology.Replicas) > 1: // a log that grew since it was opened has more copies than p knows
+		return false, errBehind
 	case stands < p.expect:
 		return true, conflict(p)
 	}
 	next, err := l.nextMessage(ctx, p.handle, p.expect+1, p.subject)
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if next != nil && p.is(next) {
+	case next == nil:
+		return false, errBehind
+	case p.is(next):
 		return true, nil
 	}
 	return true, conflict(p)
 }
 
-// full reports whether the server refused for lack of room or because of its disk: repeating would not help.
-func full(err error) bool {
+// replicas is how many servers hold the stream.
+func (p *publication) replicas() int { return p.handle.CachedInfo().Config.Replicas }
+
+// errBehind says that a question was answered by a server that does not know all that was acknowledged.
+var errBehind = errors.New("a log server answers with an older state than was acknowledged")
+
+// refusal is why the server took nothing, when repeating would not help; nil else. A server that is starting, closing or electing a leader is
+// asked again.
+func refusal(cause error) error {
 	var e *jetstream.APIError
-	if !errors.As(err, &e) {
-		return false
+	if !errors.As(cause, &e) {
+		return nil
 	}
-	switch int(e.ErrorCode) {
-	case codeWrongLastSequence, codeWrongLastSequenceConstant:
-		return false
+	switch code := int(e.ErrorCode); {
+	case code == codeWrongLastSequence, code == codeWrongLastSequenceConstant:
+		return nil
+	case code == codeStoreFailed && strings.Contains(e.Description, "closed"):
+		return nil
+	case slices.Contains(codesNoRoom, code):
+		return unavailable(fmt.Errorf("%w: %w", syscall.ENOSPC, cause), "append to the log")
+	case e.Code == 400:
+		return domain.Wrap(domain.Unavailable, cause, "the log server refuses the change")
 	}
-	return e.Code == 503 || e.Code == 500 || e.Code == 400
+	return nil
 }
 
 func conflict(p *publication) error {
@@ -220,7 +247,7 @@ func conflict(p *publication) error {
 }
 
 func unknown(cause error) error {
-	return &domain.Error{Kind: domain.Unavailable, Msg: "the log server does not answer; whether the change is in the log is not known", Err: cause}
+	return unavailable(cause, "the log server does not answer; whether the change is in the log is not known")
 }
 
 // wait sleeps before another attempt: 1 ms, doubled each time up to 500 ms, with jitter.

@@ -26,6 +26,9 @@ func (l *Log) Rotate(ctx context.Context, progress func(done, total int)) error 
 	if err := l.cfg.Master.begin(); err != nil {
 		return err
 	}
+	if err := l.cfg.KeysChanged(ctx); err != nil {
+		return err
+	}
 	if err := l.keys.fill(ctx); err != nil {
 		return err
 	}
@@ -42,7 +45,19 @@ func (l *Log) Rotate(ctx context.Context, progress func(done, total int)) error 
 	if err := l.keys.dropOld(ctx); err != nil {
 		return err
 	}
-	return l.cfg.Master.finish()
+	if err := l.cfg.Rewrapped(ctx); err != nil {
+		return &domain.Error{
+			Kind: domain.Unavailable, Msg: "the old master key is kept, because the archive still needs it", Err: err,
+			Hint: "see that the archive can be written, then run keys rotate again to finish",
+		}
+	}
+	if err := l.cfg.Master.finish(); err != nil {
+		return err
+	}
+	if err := l.cfg.KeysChanged(ctx); err != nil { // nothing is wrapped with the old key any more: keeping it for a while does no harm
+		l.cfg.Logger.Warn("a node keeps the old master key until it hears that it is replaced", "error", err)
+	}
+	return nil
 }
 
 // The server removes whole files, but blanks records inside one only when there is much to gain. So that none holds both old and new

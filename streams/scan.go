@@ -28,6 +28,7 @@ type scan struct {
 // openedEntry is an entry, or what is wrong with it.
 type openedEntry struct {
 	Entry
+	raw   *raw
 	wrong string // why it cannot be what was appended; empty when it can
 	err   error  // why it cannot be told
 }
@@ -122,21 +123,18 @@ func (s *scan) fetch(ctx context.Context, out chan<- *chunk) error {
 	defer f.stop()
 	for {
 		first, err := f.wait(ctx)
+		c := &chunk{done: make(chan struct{})}
 		if errors.Is(err, errIdle) {
-			if err := s.probe(ctx); err != nil {
-				return err
+			if err = s.probe(ctx, f.sent, c); err == nil {
+				continue
 			}
-			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return err
 		}
-		c := &chunk{done: make(chan struct{})}
 		for r := first; r != nil && err == nil; {
-			if err = s.place(ctx, r); err != nil {
+			if err = s.place(ctx, r, c); err != nil {
 				break
 			}
-			c.raws = append(c.raws, *r)
 			if s.ended() || len(c.raws) >= s.log.cfg.Limits.Batch {
 				break
 			}
@@ -161,46 +159,59 @@ func (s *scan) fetch(ctx context.Context, out chan<- *chunk) error {
 
 func (s *scan) ended() bool { return s.upTo != 0 && s.next > s.upTo }
 
-// place checks that a message is the next one. When it is not, either the server did not deliver one, which another consumer then does, or
-// one is missing.
-func (s *scan) place(ctx context.Context, r *raw) error {
+// place adds a message to a chunk if it is the next one. When it is not, either the server did not deliver one, which another consumer then does, or
+// one is missing, which the archive may have.
+func (s *scan) place(ctx context.Context, r *raw, c *chunk) error {
 	if r.seq < s.next {
 		return errStale
 	}
 	if s.filter == "" && r.seq > s.next {
-		if err := s.missing(ctx, s.next, r.seq-1); err != nil {
+		if err := s.missing(ctx, s.next, r.seq-1, c); err != nil {
 			return err
 		}
 	}
+	c.raws = append(c.raws, *r)
 	s.next = r.seq + 1
 	return nil
 }
 
-// missing finds out why the sequences from a to b were not delivered.
-func (s *scan) missing(ctx context.Context, a, b domain.Seq) error {
+// missing finds out why the sequences from a to b were not delivered, and adds them to a chunk if the archive has them.
+func (s *scan) missing(ctx context.Context, a, b domain.Seq, c *chunk) error {
 	why := "is missing"
 	_, err := s.log.message(ctx, s.stream.handle, a)
+	for attempt := 0; errors.Is(err, jetstream.ErrMsgNotFound) && s.log.cfg.Topology.Replicas > 1 && attempt < maxRequests; attempt++ {
+		if stopped := wait(ctx, attempt+5); stopped != nil { // a server that was left behind does not have it, the others do
+			return stopped
+		}
+		_, err = s.log.message(ctx, s.stream.handle, a)
+	}
 	var refused *jetstream.APIError
 	switch {
 	case err == nil:
 		return errStale
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-	case errors.As(err, &refused):
+	case errors.As(err, &refused) && !passing(err):
 		why = "cannot be read: " + refused.Description
 	default:
 		return unavailable(err, "read "+s.stream.name)
 	}
-	if s.gap == nil {
-		return (&Finding{Stream: s.stream.name, Seq: a, What: "the entry " + why}).corrupt()
+	if s.gap != nil {
+		return s.gap(a, b, why)
 	}
-	return s.gap(a, b, why)
+	filled, err := s.log.recall(ctx, s.stream, a, b, why)
+	c.raws = append(c.raws, filled...)
+	return err
 }
 
-// probe is called when the server has nothing to deliver. If there should be something, that is a gap at the end.
-func (s *scan) probe(ctx context.Context) error {
+// probe is called when the server has nothing to deliver. If there should be something, that is a gap at the end: in the log, or of what was on its
+// way when a connection broke, which the server believes to have delivered.
+func (s *scan) probe(ctx context.Context, sent domain.Seq, c *chunk) error {
 	end := s.upTo
 	if end == 0 && s.stream.horizon != nil {
 		end = s.stream.horizon.seen()
+	}
+	if s.upTo == 0 && s.filter == "" {
+		end = max(end, sent)
 	}
 	if end < s.next {
 		return nil
@@ -218,7 +229,7 @@ func (s *scan) probe(ctx context.Context) error {
 		s.next = end + 1
 		return s.gap(end, end, "cannot be read")
 	}
-	if err := s.missing(ctx, s.next, end); err != nil {
+	if err := s.missing(ctx, s.next, end, c); err != nil {
 		return err
 	}
 	s.next = end + 1
@@ -235,7 +246,7 @@ func (s *scan) open(ctx context.Context, c *chunk) {
 }
 
 func (s *scan) openOne(ctx context.Context, r *raw, o *openedEntry) {
-	o.Account, o.Stream, o.Seq, o.Hash = accountOf(r.subject), s.stream.name, r.seq, hashOf(r.data)
+	o.raw, o.Account, o.Stream, o.Seq, o.Hash = r, accountOf(r.subject), s.stream.name, r.seq, hashOf(r.data)
 	h, err := parseHeader(r.data)
 	if err != nil {
 		o.wrong = err.Error()
@@ -245,7 +256,7 @@ func (s *scan) openOne(ctx context.Context, r *raw, o *openedEntry) {
 	if s.clear {
 		return
 	}
-	key, err := s.log.keys.key(ctx, o.Account)
+	key, err := s.log.keys.surely(ctx, o.Account)
 	switch {
 	case domain.Is(err, domain.NotFound):
 		o.wrong = "its account has no key"

@@ -88,16 +88,16 @@ func TestWrappedKeysCannotMove(t *testing.T) {
 func FuzzParseReply(f *testing.F) {
 	f.Add("$JS.ACK.ACCOUNTS_0.c.1.42.1.1700000000.7")
 	f.Add("$JS.ACK.domain.hash.ACCOUNTS_0.c.1.42.1.1700000000.7.x")
-	f.Fuzz(func(_ *testing.T, reply string) { _, _, _ = parseReply(reply) })
+	f.Fuzz(func(_ *testing.T, reply string) { _, _ = parseReply(reply) })
 }
 
 func TestParseReply(t *testing.T) {
 	for _, reply := range []string{"$JS.ACK.ACCOUNTS_0.c.1.42.1.1700000000.7", "$JS.ACK.domain.hash.ACCOUNTS_0.c.1.42.1.1700000000.7.x"} {
-		if seq, pending, err := parseReply(reply); err != nil || seq != 42 || pending != 7 {
-			t.Errorf("%s reads %d, %d, %v", reply, seq, pending, err)
+		if r, err := parseReply(reply); err != nil || r.seq != 42 || r.pending != 7 {
+			t.Errorf("%s reads %+v, %v", reply, r, err)
 		}
 	}
-	if _, _, err := parseReply("$JS.ACK.short"); err == nil {
+	if _, err := parseReply("$JS.ACK.short"); err == nil {
 		t.Error("nonsense is read")
 	}
 }

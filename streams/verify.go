@@ -14,14 +14,16 @@ import (
 // VerifyOptions says what Verify walks. The zero value walks everything without keys.
 type VerifyOptions struct {
 	Account domain.AccountID // one account only
-	Stream  string           // one stream only
+	Stream  string           // one stream only; that of the keys counts as one
 	Keys    bool             // also prove that every entry opens
 	Max     int              // findings after which Verify gives up; 0 means 1,000
+	Found   func(Finding)    // told of each at once, one at a time; may be nil
 }
 
 // Report is what Verify found.
 type Report struct {
 	Streams  []StreamFacts `json:"streams"`
+	Keys     *KeyFacts     `json:"keys,omitempty"` // when keys were used
 	Entries  uint64        `json:"entries"`
 	Accounts int           `json:"accounts"`
 	Erased   int           `json:"erased"` // accounts among them whose key was destroyed; known when keys were used
@@ -43,7 +45,7 @@ type StreamFacts struct {
 }
 
 // Verify walks the log and proves that no entry is missing, that every account's transactions are dense and chained, and, with keys, that
-// they open. It goes on after each finding. An erased account is in order as far as it can be. progress is told how many of how many
+// they open and that the keys themselves are whole. It goes on after each finding. An erased account is in order as far as it can be. progress is told how many of how many
 // entries are done; it may be nil. The error is about Verify itself, never about the log.
 func (l *Log) Verify(ctx context.Context, opts VerifyOptions, progress func(done, total uint64)) (*Report, error) {
 	if progress == nil {
@@ -53,13 +55,15 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions, progress func(done
 		opts.Max = 1000
 	}
 	v := &verifier{log: l, opts: opts, progress: progress, erased: map[domain.AccountID]bool{}}
-	names := l.names
+	names, records := l.names, []string(nil)
 	switch {
 	case opts.Account != "":
 		if _, err := l.streamFor(opts.Account); err != nil {
 			return nil, err
 		}
-		names = []string{l.StreamOf(opts.Account)}
+		names, records = []string{l.StreamOf(opts.Account)}, []string{accountRecord(opts.Account)}
+	case opts.Stream == l.keys.name:
+		opts.Keys, v.opts.Keys, names = true, true, nil
 	case opts.Stream != "":
 		if _, err := l.streamNamed(opts.Stream); err != nil {
 			return nil, err
@@ -68,6 +72,11 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions, progress func(done
 	}
 	for _, name := range names {
 		if err := v.facts(ctx, l.streams[name]); err != nil {
+			return nil, err
+		}
+	}
+	if opts.Keys && (opts.Stream == "" || opts.Stream == l.keys.name) {
+		if err := v.keys(ctx, records); err != nil {
 			return nil, err
 		}
 	}
@@ -99,6 +108,7 @@ type verifier struct {
 
 // facts compares what the server says of a stream with what must be.
 func (v *verifier) facts(ctx context.Context, s *stream) error {
+	marked := v.log.marked(s.name)
 	info, err := v.log.info(ctx, s.handle)
 	if err != nil {
 		return err
@@ -113,7 +123,7 @@ func (v *verifier) facts(ctx context.Context, s *stream) error {
 	}
 	v.report.Streams = append(v.report.Streams, facts)
 	v.total += state.Msgs
-	if finding := v.log.lost(info); finding != nil {
+	if finding := lost(info, marked); finding != nil {
 		v.add(*finding)
 	}
 	return nil
@@ -152,6 +162,11 @@ func (v *verifier) walk(ctx context.Context, facts *StreamFacts) error {
 		return nil
 	})
 	v.report.Accounts += len(chain.at)
+	for _, id := range []domain.AccountID{domain.DirectoryID, domain.TasksID} {
+		if _, seen := chain.at[id]; seen {
+			v.report.Accounts-- // it has a log like an account's, but nobody's mail
+		}
+	}
 	if errors.Is(err, errStop) {
 		return nil
 	}
@@ -180,5 +195,8 @@ func (v *verifier) add(f Finding) bool {
 		return false
 	}
 	v.report.Findings = append(v.report.Findings, f)
+	if v.opts.Found != nil {
+		v.opts.Found(f)
+	}
 	return true
 }

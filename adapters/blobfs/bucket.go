@@ -1,199 +1,201 @@
-// Package blobfs keeps blobs as files in a directory: the blob.Bucket of a single node.
+// Package blobfs keeps blobs in a directory: the blob.Bucket of a single node.
 //
-// A blob lies at <first two hexadecimal digits of its id>/<id>; uploads lie in uploads/ and are removed when the directory is opened.
+// Most messages are small, and a file for each costs two syncs, three directory operations and an inode. So small blobs are records in segment
+// files (packs/<number>.pack), where one sync serves all that are stored at the same time; larger ones are files of their own.
 //
-// Durability: a file is written under a temporary name, given its own, synced, and its directory is synced; only then does Commit return.
-// Naming comes before syncing because one file system journal commit then covers both; a crash in between can leave a file that is not whole,
-// which nothing refers to yet. A name that is taken is treated the other way round: there the file is synced first and then replaces the old one, so
-// that what others refer to is whole at every moment. Syncs of concurrent uploads are left to the kernel, which joins them: measured with 8 and 32
-// writers, that is faster than queueing them for a common sync here.
+// Invariants:
+//   - Commit returns when the octets are durable, and the newest blob of a name wins.
+//   - The segments alone say what is stored. Their index (packs/index) is a fold of them: it may be lost and is made anew.
+//   - A record that a crash cut short is cut off and never served. Damage is domain.Corrupt.
+//   - Memory does not grow with the number of blobs.
 package blobfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
+	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/streams/blob"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
-
-const uploads = "uploads"
 
 // Options of a Bucket. The zero value serves.
 type Options struct {
-	// Failpoint is called at "blob.written" (all octets are in the temporary file) and "blob.committed" (the blob is durable). Crash tests end
-	// the process there; nil in production.
+	Limits Limits
+	Logger *slog.Logger // nil for slog.Default
+	// Failpoint is called at "blob.written" (all octets are in a file) and "blob.committed" (the blob is durable). Crash tests end the process
+	// there; nil in production.
 	Failpoint func(name string)
+}
+
+// Limits of a Bucket; zero fields get the default.
+type Limits struct {
+	Packed  int   // octets of the largest blob that goes into a segment: 256 KiB
+	Segment int64 // octets at which a segment ends: 64 MiB; at most 4 GiB
+	Ahead   int64 // octets of zeros that are kept ready behind the newest record: 8 MiB
+	Round   int   // octets that one sync covers, more or less: 1 MiB
+	Recent  int   // blobs whose places are kept in memory before they go to the index's file, and at most eight times that when it cannot be written: 8,192
+	Files   int   // segment files kept open: 64
+}
+
+func (l *Limits) setDefaults() {
+	l.Packed = cmp.Or(l.Packed, 256<<10)
+	l.Segment = cmp.Or(l.Segment, 64<<20)
+	l.Ahead = cmp.Or(l.Ahead, 8<<20)
+	l.Round = cmp.Or(l.Round, 1<<20)
+	l.Recent = cmp.Or(l.Recent, 8192)
+	l.Files = cmp.Or(l.Files, 64)
 }
 
 // Bucket is a directory of blobs.
 type Bucket struct {
-	dir       string
+	limits    Limits
 	failpoint func(string)
+	files     files
+	packs     *packs
+	closed    atomic.Bool
 }
 
 var _ blob.Bucket = (*Bucket)(nil)
 
-// Open makes the directory ready: it is created when missing, must be writable, and is cleared of uploads that a crash left. One process at
-// a time may use it. Errors: domain.Unavailable with a hint.
+// Open makes the directory ready: it is created when missing, must be writable, and is cleared of what a crash left half done. One process at
+// a time may use it; Close it. Errors: domain.Unavailable with a hint.
 func Open(dir string, o Options) (*Bucket, error) {
-	b := &Bucket{dir: dir, failpoint: o.Failpoint}
-	if b.failpoint == nil {
-		b.failpoint = func(string) {}
+	o.Limits.setDefaults()
+	if o.Failpoint == nil {
+		o.Failpoint = func(string) {}
 	}
-	if err := b.prepare(); err != nil {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	b := &Bucket{limits: o.Limits, failpoint: o.Failpoint, files: files{dir: dir}}
+	if err := b.files.prepare(); err != nil {
+		return nil, failed(err, "open the blob directory "+dir)
+	}
+	var err error
+	if b.packs, err = openPacks(filepath.Join(dir, packsDir), o); err != nil {
 		return nil, failed(err, "open the blob directory "+dir)
 	}
 	return b, nil
 }
 
-func (b *Bucket) prepare() error {
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return err
+// Close ends the use of the directory. What was committed is durable without it; it only makes the next Open quick.
+//
+// Closing again does nothing.
+func (b *Bucket) Close() error {
+	if b.closed.Swap(true) {
+		return nil
 	}
-	if err := os.RemoveAll(filepath.Join(b.dir, uploads)); err != nil {
-		return err
+	if err := b.packs.close(); err != nil {
+		return failed(err, "close the blob directory")
 	}
-	if err := os.Mkdir(filepath.Join(b.dir, uploads), 0o700); err != nil {
-		return err
-	}
-	for i := range 256 {
-		if err := os.Mkdir(filepath.Join(b.dir, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	if err := syncDir(b.dir); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(b.dir))
+	return nil
 }
 
-// path gives the file of a blob.
-func (b *Bucket) path(id domain.BlobID) string {
-	name := id.String()
-	return filepath.Join(b.dir, name[:2], name)
+// Check tells whether blobs can be stored. Error: domain.Unavailable.
+func (b *Bucket) Check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := b.packs.check(); err != nil {
+		return err
+	}
+	if err := b.files.writable(); err != nil {
+		return failed(err, "store a message")
+	}
+	return nil
 }
 
-// Create begins an upload. Error: domain.Unavailable.
+// Stats tells what the bucket did and has.
+func (b *Bucket) Stats() Stats { return b.packs.stats() }
+
+// Create begins an upload.
 func (b *Bucket) Create(ctx context.Context) (blob.Upload, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Join(b.dir, uploads), "")
-	if err != nil {
-		return nil, failed(err, "begin to store a message")
-	}
-	return &upload{bucket: b, file: f}, nil
+	return newUpload(b), nil
 }
 
-// Open gives a blob. Errors: domain.NotFound, domain.Unavailable.
+// Open gives a blob. Errors: domain.NotFound, domain.Corrupt, domain.Unavailable.
 func (b *Bucket) Open(ctx context.Context, id domain.BlobID) (blob.Object, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(b.path(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, domain.Wrap(domain.NotFound, err, "the stored message is missing")
+	o, err := b.packs.open(id)
+	if domain.Is(err, domain.NotFound) {
+		return b.files.open(id)
 	}
 	if err != nil {
-		return nil, failed(err, "open a stored message")
+		return nil, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, failed(err, "open a stored message")
-	}
-	return object{f, info.Size()}, nil
+	return o, nil
 }
 
-// Delete removes a blob durably.
-func (b *Bucket) Delete(ctx context.Context, id domain.BlobID) error {
+// Delete removes a blob durably unless it was stored anew since before; the zero time stands for whenever it was stored. deleted is false
+// when it was, and when there is no such blob. A Commit of the same blob comes either before, and counts, or after, and stores it again.
+func (b *Bucket) Delete(ctx context.Context, id domain.BlobID, before time.Time) (deleted bool, err error) {
 	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	place, err := b.packs.index.find(id)
+	if err != nil {
+		return false, failed(err, "delete a stored message")
+	}
+	if !place.gone() {
+		if deleted, err = b.packs.delete(id, before); err != nil {
+			return false, failed(err, "delete a stored message")
+		}
+		if !deleted {
+			return false, nil
+		}
+	}
+	file, kept, err := b.files.delete(id, before)
+	if err != nil {
+		return false, failed(err, "delete a stored message")
+	}
+	return (deleted || file) && !kept, nil
+}
+
+// unpack removes a packed blob, if there is one.
+func (b *Bucket) unpack(id domain.BlobID) error {
+	place, err := b.packs.index.find(id)
+	if err != nil || place.gone() {
 		return err
 	}
-	path := b.path(id)
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return failed(err, "delete a stored message")
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return failed(err, "delete a stored message")
-	}
-	return nil
+	_, err = b.packs.delete(id, time.Time{})
+	return err
 }
 
-// List calls f for every blob. A blob that is deleted meanwhile is left out.
+// List calls f for every blob. A blob that is stored or deleted meanwhile may be listed or not.
 func (b *Bucket) List(ctx context.Context, f func(id domain.BlobID, size int64, modified time.Time) error) error {
-	for i := range 256 {
-		if err := b.listDir(ctx, filepath.Join(b.dir, fmt.Sprintf("%02x", i)), f); err != nil {
-			return err
+	if err := b.packs.list(ctx, f); err != nil {
+		return err
+	}
+	return b.files.list(ctx, func(id domain.BlobID, size int64, modified time.Time) error {
+		if place, err := b.packs.index.find(id); err != nil || !place.gone() {
+			return err // It is packed as well, and was listed.
 		}
-	}
-	return nil
+		return f(id, size, modified)
+	})
 }
 
-func (b *Bucket) listDir(ctx context.Context, dir string, f func(id domain.BlobID, size int64, modified time.Time) error) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return failed(err, "list stored messages")
-	}
-	defer d.Close()
-	for {
-		entries, err := d.ReadDir(1000) // A directory may be large: never all at once.
-		for _, e := range entries {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			id, err := domain.ParseBlobID(e.Name())
-			if err != nil {
-				continue // Not ours.
-			}
-			info, err := e.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return failed(err, "list stored messages")
-			}
-			if err := f(id, info.Size(), info.ModTime()); err != nil {
-				return err
-			}
-		}
-		if len(entries) == 0 || err != nil {
-			return listEnd(err)
-		}
-	}
-}
-
-type object struct {
-	*os.File
-	size int64
-}
-
-func (o object) Size() int64 { return o.size }
-
-// ReadAt reads like os.File's; a disk that cannot read is domain.Unavailable, since only its operator knows whether the octets are lost.
-func (o object) ReadAt(p []byte, off int64) (int, error) {
-	n, err := o.File.ReadAt(p, off)
-	if err != nil && !ended(err) {
-		err = failed(err, "read a stored message")
-	}
-	return n, err
-}
-
-// failed gives an operating system's error its kind and tells the operator what to do.
+// failed gives an operating system's error its kind and tells the operator what to do. An error that has a kind stays as it is.
 func failed(err error, doing string) error {
+	var known *domain.Error
+	if errors.As(err, &known) {
+		return err
+	}
 	e := domain.Wrap(domain.Unavailable, err, doing)
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case full(err):
 		e.Hint = "the disk that holds the blobs is full: free space or enlarge it; nothing that was accepted is lost"
 	case errors.Is(err, syscall.EROFS):
 		e.Hint = "the blobs lie on a read-only file system: mount it read-write"
@@ -205,6 +207,8 @@ func failed(err error, doing string) error {
 		e.Hint = "the disk that holds the blobs fails: look into the kernel's log"
 	case errors.Is(err, syscall.ENOTDIR):
 		e.Hint = "a file stands where the blob directory should be"
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		e.Hint = "another process uses the blob directory: stop it first"
 	}
 	return e
 }

@@ -29,7 +29,16 @@ func open(tb testing.TB, dir string) *blobfs.Bucket {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(func() { shut(tb, b) })
 	return b
+}
+
+// shut closes a bucket, which may be closed already.
+func shut(tb testing.TB, b *blobfs.Bucket) {
+	tb.Helper()
+	if err := b.Close(); err != nil {
+		tb.Error(err)
+	}
 }
 
 func TestBucket(t *testing.T) {
@@ -38,20 +47,33 @@ func TestBucket(t *testing.T) {
 
 func TestReopenKeepsBlobsAndRemovesLeftovers(t *testing.T) {
 	dir := t.TempDir()
-	store := blob.New(open(t, dir), [32]byte{1})
-	ref, err := store.Put(ctx, strings.NewReader("Subject: kept\r\n\r\n"))
-	if err != nil {
-		t.Fatal(err)
+	bucket := open(t, dir)
+	store := blob.New(bucket, [32]byte{1})
+	var refs []domain.BlobRef
+	for _, text := range []string{"Subject: kept\r\n\r\n", strings.Repeat("large", 100_000)} {
+		ref, err := store.Put(ctx, strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, ref)
 	}
-	u, err := open(t, dir).Create(ctx)
-	if err != nil {
-		t.Fatal(err)
+	for _, size := range []int{100, 300 << 10} {
+		u, err := bucket.Create(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = u.Write(make([]byte, size)) // A crash comes here.
 	}
-	_, _ = u.Write([]byte("half a message")) // A crash comes here.
+	if left, _ := os.ReadDir(filepath.Join(dir, "uploads")); len(left) != 1 {
+		t.Errorf("%d uploads are in files, want the large one", len(left))
+	}
+	shut(t, bucket)
 
 	store = blob.New(open(t, dir), [32]byte{1})
-	if err := store.Verify(ctx, ref); err != nil {
-		t.Error(err)
+	for _, ref := range refs {
+		if err := store.Verify(ctx, ref); err != nil {
+			t.Error(err)
+		}
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "uploads")); len(left) > 0 {
 		t.Errorf("%d uploads are left", len(left))
@@ -61,13 +83,16 @@ func TestReopenKeepsBlobsAndRemovesLeftovers(t *testing.T) {
 func TestUploadsLeaveNoTemporaryFiles(t *testing.T) {
 	dir := t.TempDir()
 	store := blob.New(open(t, dir), [32]byte{1})
-	for _, text := range []string{"a", "b", "a"} { // The second "a" replaces the first.
+	large := strings.Repeat("large", 100_000)
+	for _, text := range []string{"a", "b", "a", large, large} { // The second "a" replaces the first.
 		if _, err := store.Put(ctx, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := store.Put(ctx, io.MultiReader(strings.NewReader("c"), badReader{})); err == nil {
-		t.Fatal("a broken reader was stored")
+	for _, text := range []string{"c", "C" + large} {
+		if _, err := store.Put(ctx, io.MultiReader(strings.NewReader(text), badReader{})); err == nil {
+			t.Fatal("a broken reader was stored")
+		}
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "uploads")); len(left) > 0 {
 		t.Errorf("%d uploads are left", len(left))
@@ -84,18 +109,22 @@ func TestFailpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := blob.New(b, [32]byte{1}).Put(ctx, strings.NewReader("x")); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"blob.written", "blob.committed"}; !slices.Equal(passed, want) {
-		t.Errorf("passed %v, want %v", passed, want)
+	defer shut(t, b)
+	for _, text := range []string{"x", strings.Repeat("large", 100_000)} {
+		passed = nil
+		if _, err := blob.New(b, [32]byte{1}).Put(ctx, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"blob.written", "blob.committed"}; !slices.Equal(passed, want) {
+			t.Errorf("passed %v, want %v", passed, want)
+		}
 	}
 }
 
 func TestShortenedFileIsDamage(t *testing.T) {
 	dir := t.TempDir()
 	store := blob.New(open(t, dir), [32]byte{1})
-	for _, size := range []int{100, 300 << 10} {
+	for _, size := range []int{300 << 10, 2 << 20} {
 		message := bytes.Repeat([]byte{'x'}, size)
 		ref, err := store.Put(ctx, bytes.NewReader(message))
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/streampost/streampost/adapters/blobfs"
 	"github.com/streampost/streampost/domain"
@@ -46,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	for ref := range kept { // Room again.
-		if err := store.Delete(ctx, ref.ID); err != nil {
+		if _, err := store.Delete(ctx, ref.ID, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,7 +58,7 @@ func TestFullDisk(t *testing.T) {
 
 func TestReadOnlyFileSystem(t *testing.T) {
 	dir := mount(t, 0, "")
-	open(t, dir)
+	shut(t, open(t, dir))
 	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -2,23 +2,40 @@ package blobfs
 
 import (
 	"context"
-	"errors"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
+	"sync"
 
 	"github.com/streampost/streampost/domain"
 )
 
-// upload is a temporary file; file is nil once it is over.
+// upload gathers octets in memory, and moves to a temporary file when they get too many for a segment.
 type upload struct {
 	bucket *Bucket
-	file   *os.File
+	record *record  // nil once it is over
+	file   *os.File // nil while the octets are in record
+}
+
+var recordPool = sync.Pool{New: func() any { return &record{buf: make([]byte, headerSize, 16<<10)} }}
+
+func newUpload(b *Bucket) *upload {
+	r := recordPool.Get().(*record)
+	*r = record{buf: r.buf[:headerSize]}
+	return &upload{bucket: b, record: r}
 }
 
 func (u *upload) Write(p []byte) (int, error) {
+	if u.record == nil {
+		return 0, errOver
+	}
+	if u.file == nil {
+		if len(u.record.buf)-headerSize+len(p) <= u.bucket.limits.Packed {
+			u.record.buf = append(u.record.buf, p...)
+			return len(p), nil
+		}
+		if err := u.spill(); err != nil {
+			return 0, failed(err, "store a message")
+		}
+	}
 	n, err := u.file.Write(p)
 	if err != nil {
 		err = failed(err, "store a message")
@@ -26,71 +43,60 @@ func (u *upload) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Commit implements blob.Upload. When it fails, the name may hold octets that are not durable; they count for nothing until a later Commit.
+var errOver = domain.Errorf(domain.Internal, "the upload is over")
+
+func (u *upload) spill() (err error) {
+	if u.file, err = u.bucket.files.create(); err != nil {
+		return err
+	}
+	_, err = u.file.Write(u.record.buf[headerSize:])
+	return err
+}
+
+// Commit implements blob.Upload.
 func (u *upload) Commit(ctx context.Context, id domain.BlobID) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	u.bucket.failpoint("blob.written")
-	path := u.bucket.path(id)
-	if err := u.commit(path); err != nil {
+	if u.record == nil {
+		return errOver
+	}
+	b := u.bucket
+	defer u.Abort()
+	if u.file == nil {
+		u.record.id = id
+		u.record.finish()
+		err := b.packs.room(ctx)
+		if err == nil {
+			err = b.packs.commit(&batch{records: []*record{u.record}})
+		}
+		if err != nil {
+			return failed(err, "store a message")
+		}
+		b.failpoint("blob.committed")
+		return nil
+	}
+	b.failpoint("blob.written")
+	if err := b.files.commit(u.file, id); err != nil {
 		return failed(err, "store a message")
 	}
-	u.Abort()
-	u.bucket.failpoint("blob.committed")
-	return nil
-}
-
-func (u *upload) commit(path string) error {
-	// A link, unlike a rename, never replaces: what has the name already may be referred to.
-	switch err := os.Link(u.file.Name(), path); {
-	case err == nil:
-		if err := datasync(u.file); err != nil {
-			return err
-		}
-	case errors.Is(err, fs.ErrExist), unsupported(err):
-		if err := datasync(u.file); err != nil {
-			return err
-		}
-		if err := os.Rename(u.file.Name(), path); err != nil {
-			return err
-		}
-	default:
-		return err
+	// Packed blobs are found first, so one of the same name has to go.
+	if err := b.unpack(id); err != nil {
+		return failed(err, "store a message")
 	}
-	return syncDir(filepath.Dir(path))
+	b.failpoint("blob.committed")
+	return nil
 }
 
 // Abort implements blob.Upload.
 func (u *upload) Abort() {
-	if u.file == nil {
-		return
+	if u.file != nil {
+		_ = u.file.Close()
+		_ = os.Remove(u.file.Name())
+		u.file = nil
 	}
-	_ = u.file.Close()
-	_ = os.Remove(u.file.Name())
-	u.file = nil
-}
-
-// syncDir makes a directory's entries durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+	if u.record != nil {
+		recordPool.Put(u.record)
+		u.record = nil
 	}
-	defer d.Close()
-	return d.Sync()
-}
-
-func listEnd(err error) error {
-	if err == nil || ended(err) {
-		return nil
-	}
-	return failed(err, "list stored messages")
-}
-
-func ended(err error) bool { return errors.Is(err, io.EOF) }
-
-// unsupported tells that a file system has no hard links.
-func unsupported(err error) bool {
-	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EMLINK)
 }

@@ -3,11 +3,13 @@ package imap
 import (
 	"context"
 	"encoding/base64"
-	"strings"
 	"time"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
+	"github.com/streampost/streampost/adapters/netline"
+	"github.com/streampost/streampost/adapters/sasl"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/projections/door"
 )
 
@@ -16,22 +18,15 @@ func init() {
 	register(spec{name: "AUTHENTICATE", states: notAuthenticated, run: runAuthenticate})
 	advertise("LOGINDISABLED", func(c *conn) bool { return c.state() == notAuthenticated && !c.mayLogin() })
 	advertise("SASL-IR", whenUnauthenticated) // RFC 4959.
-	for name := range mechanisms {
-		advertise("AUTH="+name, func(c *conn) bool { return c.state() == notAuthenticated && c.mayLogin() })
+	for _, name := range sasl.Names {
+		advertise("AUTH="+name, func(c *conn) bool {
+			return c.state() == notAuthenticated && c.mayLogin() && c.mechanisms.Offers(name, c.peer())
+		})
 	}
 }
 
-// maxResponse bounds one line of a SASL exchange, in base64.
+// maxResponse bounds one line of a SASL exchange, in base64. An access token may be long.
 const maxResponse = 16 << 10
-
-// mechanism runs one SASL exchange (RFC 4422). ask sends a challenge and gives the client's response to it; initial is the response that came
-// with the command, nil if none did.
-type mechanism func(ctx context.Context, c *conn, initial []byte, ask func(challenge []byte) ([]byte, error)) (door.Identity, error)
-
-var mechanisms = map[string]mechanism{
-	"PLAIN":         plain,
-	"SCRAM-SHA-256": scramSHA256,
-}
 
 // mayLogin says whether credentials are safe on this connection. All mechanisms wait for TLS, since what follows a login is as secret as the
 // password.
@@ -49,9 +44,15 @@ func runLogin(ctx context.Context, c *conn, cmd *command) error {
 	if !c.mayLogin() {
 		return coded("PRIVACYREQUIRED", domain.Errorf(domain.Denied, "use TLS first"))
 	}
-	who, err := c.directory.Authenticate(ctx, user, password)
+	if err := c.flush(); err != nil { // it may have to wait for its turn
+		return err
+	}
+	who, err := c.mechanisms.Password(ctx, c.peer(), user, password)
 	return c.welcome(ctx, cmd, "LOGIN", user, who, err)
 }
+
+// peer is the client as package sasl wants to know it.
+func (c *conn) peer() sasl.Client { return sasl.ClientOf(c.raw, c.tls) }
 
 // runAuthenticate is AUTHENTICATE (RFC 9051 section 6.2.2) with the initial response of RFC 4959.
 func runAuthenticate(ctx context.Context, c *conn, cmd *command) error {
@@ -64,39 +65,45 @@ func runAuthenticate(ctx context.Context, c *conn, cmd *command) error {
 	if !d.ExpectCRLF() {
 		return d.Err()
 	}
-	run, known := mechanisms[name]
-	if !known || c.server.without["AUTH="+name] {
-		return domain.Errorf(domain.Invalid, "the mechanism is not supported")
+	exchange, err := c.mechanisms.Begin(name, c.peer())
+	if err != nil {
+		return coded("CANNOT", sasl.ErrUnknown)
 	}
 	if !c.mayLogin() {
 		return coded("PRIVACYREQUIRED", domain.Errorf(domain.Denied, "use TLS first"))
 	}
-	var initial []byte
+	var response []byte
 	if early && encoded == "=" { // RFC 4959 section 3: an empty response.
-		initial = []byte{}
+		response = []byte{}
 	} else if early {
-		var err error
-		if initial, err = unbase64([]byte(encoded)); err != nil {
+		if response, err = unbase64([]byte(encoded)); err != nil {
 			return err
 		}
 	}
-	ask := func(challenge []byte) ([]byte, error) {
+	for {
+		if err := c.flush(); err != nil { // it may have to wait for its turn
+			return err
+		}
+		challenge, done, err := exchange.Next(ctx, response)
+		if done || err != nil {
+			return c.welcome(ctx, cmd, name, exchange.Named, exchange.Identity(), err)
+		}
 		c.enc.Raw("+ ").Raw(base64.StdEncoding.EncodeToString(challenge)).CRLF()
 		if err := c.flush(); err != nil {
-			return nil, err
+			return err
 		}
 		line, err := d.Line(maxResponse)
 		if err != nil {
 			d.Fail(err)
-			return nil, err
+			return err
 		}
 		if string(line) == "*" {
-			return nil, wire.Syntaxf("the exchange is cancelled") // RFC 9051 section 6.2.2: BAD.
+			return wire.Syntaxf("the exchange is cancelled") // RFC 9051 section 6.2.2: BAD.
 		}
-		return unbase64(line)
+		if response, err = unbase64(line); err != nil {
+			return err
+		}
 	}
-	who, err := run(ctx, c, initial, ask)
-	return c.welcome(ctx, cmd, name, who.Login, who, err)
 }
 
 func unbase64(line []byte) ([]byte, error) {
@@ -107,43 +114,26 @@ func unbase64(line []byte) ([]byte, error) {
 	return decoded, nil
 }
 
-// plain is PLAIN (RFC 4616). Acting for somebody else is not supported.
-func plain(ctx context.Context, c *conn, initial []byte, ask func([]byte) ([]byte, error)) (door.Identity, error) {
-	if initial == nil {
-		var err error
-		if initial, err = ask(nil); err != nil {
-			return door.Identity{}, err
-		}
-	}
-	parts := strings.Split(string(initial), "\x00")
-	if len(parts) != 3 {
-		return door.Identity{}, wire.Syntaxf("the response is not one of PLAIN")
-	}
-	who, err := c.directory.Authenticate(ctx, parts[1], parts[2])
-	if err == nil && parts[0] != "" && !strings.EqualFold(parts[0], parts[1]) {
-		err = coded("AUTHORIZATIONFAILED", domain.Errorf(domain.Denied, "acting for another user is not allowed"))
-	}
-	if err != nil {
-		who.Login = parts[1] // for the log
-	}
-	return who, err
-}
-
 // welcome ends an attempt to log in. Failures are answered late and a few times only, so that guessing is slow.
 func (c *conn) welcome(ctx context.Context, cmd *command, method, user string, who door.Identity, err error) error {
+	if err == sasl.ErrSyntax {
+		return wire.Syntaxf("%s", sasl.ErrSyntax.Msg)
+	}
 	if err != nil {
 		if !domain.Is(err, domain.Denied) {
 			return err
 		}
 		c.failures++
 		c.server.cfg.Metrics.LoggedIn(false)
-		c.log.Warn("login failed", "method", method, "user", user, "failures", c.failures)
+		c.log.Warn("login failed", "method", method, "user", netline.ForLog(user), "failures", c.failures, "error", err)
 		select {
 		case <-time.After(c.server.limits.FailureDelay * time.Duration(c.failures)):
 		case <-ctx.Done():
 			return &wire.CloseError{Text: "the server is shutting down"}
 		}
-		if _, special := err.(*codedError); !special {
+		if err == sasl.ErrActing {
+			err = coded("AUTHORIZATIONFAILED", err)
+		} else {
 			err = coded("AUTHENTICATIONFAILED", domain.Errorf(domain.Denied, "user name or password is wrong"))
 		}
 		if c.failures >= c.server.limits.Failures {
@@ -153,11 +143,30 @@ func (c *conn) welcome(ctx context.Context, cmd *command, method, user string, w
 		}
 		return err
 	}
+	leave, err := c.directory.Enter(ctx, who, func() {
+		c.revoked.Store(true)
+		c.raw.Revoke()
+	})
+	if err != nil {
+		if domain.Is(err, domain.Denied) { // the password was changed in this moment
+			err = coded("AUTHENTICATIONFAILED", err)
+		}
+		return err
+	}
+	stop := c.server.cfg.Accounts.OnPromotion(who.Account, c.promoted)
+	c.leave = func() { stop(); leave() }
 	c.id, c.login = who.Account, who.Login
 	c.raw.SetIdle(c.server.limits.Line.Idle)
 	c.dec.SetLimits(c.server.limits.AfterLogin)
 	c.server.cfg.Metrics.LoggedIn(true)
-	c.log.Info("login", "method", method, "user", who.Login, "account", who.Account, "tls", c.tls != nil)
+	c.log.Info("login", "method", method, "by", who.By(), "user", who.Login, "account", who.Account, "tls", c.tls != nil)
 	cmd.ok(c.capabilityCode(), "logged in")
 	return nil
+}
+
+// promoted ends the session between two commands when its clients are now sent to another node. Nothing would be lost if it stayed.
+func (c *conn) promoted(e *event.Promoted) {
+	if here := c.server.cfg.Node; here != "" && e.Node != here {
+		c.raw.End(&wire.CloseError{Code: "UNAVAILABLE", Text: "this account is now served by " + e.Node + ": connect again"}) // RFC 5530 section 3.
+	}
 }

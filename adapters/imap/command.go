@@ -45,6 +45,7 @@ type spec struct {
 	name   string
 	states states // in which it may be given
 	uid    bool   // "UID name" exists as well
+	fresh  bool   // it shows what may just have been changed through another node of a cluster
 	writes bool   // it changes the selected mailbox, so it is refused after EXAMINE
 	// numbered commands speak of sequence numbers: no EXPUNGE may come while one runs, unless it is the UID form
 	// (RFC 9051 section 7.5.1).
@@ -58,6 +59,14 @@ type spec struct {
 type capability struct {
 	name string
 	when func(c *conn) bool
+}
+
+// requires names the capability without which another one makes no sense, so that both are switched off together.
+var requires = map[string]string{
+	"RIGHTS=texk": aclName, "LIST-MYRIGHTS": aclName,
+	qresync: condstore, "JMAPACCESS": objectID, "LIST-METADATA": "METADATA", "URLAUTH=BINARY": "URLAUTH",
+	"ESORT": "SORT", "CONTEXT=SORT": "SORT", "SORT=DISPLAY": "SORT",
+	"QUOTASET": "QUOTA", "QUOTA=RES-STORAGE": "QUOTA", "QUOTA=RES-MESSAGE": "QUOTA", "QUOTA=RES-MAILBOX": "QUOTA",
 }
 
 var (
@@ -91,7 +100,7 @@ func whenUnauthenticated(c *conn) bool { return c.state() == notAuthenticated }
 func (c *conn) capabilityList() []string {
 	var list []string
 	for _, known := range capabilities {
-		if !c.server.without[known.name] && known.when(c) {
+		if !c.without[known.name] && known.when(c) {
 			list = append(list, c.server.parameter(known.name))
 		}
 	}
@@ -107,16 +116,31 @@ func (c *conn) capabilityList() []string {
 	return list
 }
 
-// lookup finds a command that configuration has not switched off.
-func (s *Server) lookup(name string) *spec {
+// lookup finds a command that configuration has not switched off for this client.
+func (c *conn) lookup(name string) *spec {
 	found := commands[name]
-	if found == nil || len(found.capabilities) == 0 {
-		return found
+	if found == nil || !c.serves(found.capabilities...) {
+		return nil
 	}
-	for _, name := range found.capabilities {
-		if !s.without[name] {
-			return found
+	return found
+}
+
+// serves tells whether configuration leaves one of the capabilities that bring something; what none of them brings is always there.
+func (c *conn) serves(capabilities ...string) bool {
+	return len(capabilities) == 0 || slices.ContainsFunc(capabilities, func(name string) bool { return !c.without[name] })
+}
+
+// expectModifiers parses modifiers of a command in parentheses, by a table (RFC 4466 section 2.4 calls them parameters and modifiers).
+func expectModifiers[R any](c *conn, d *wire.Decoder, table map[string]func(c *conn, d *wire.Decoder, r R) bool, r R) bool {
+	return d.ExpectList(func() bool {
+		var name string
+		if !d.ExpectName(&name) {
+			return false
 		}
-	}
-	return nil
+		parse, known := table[name]
+		if !known {
+			return d.Fail(wire.Syntaxf("there is no modifier %s", name))
+		}
+		return parse(c, d, r)
+	})
 }

@@ -11,10 +11,12 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/adapters/netline"
+	"github.com/streampost/streampost/adapters/sasl"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/projections/door"
@@ -32,6 +34,9 @@ type conn struct {
 	dec *wire.Decoder
 	enc *wire.Encoder
 
+	without    map[string]bool  // capabilities that this client is not offered; shared, so it is replaced and never changed
+	mechanisms *sasl.Mechanisms // those that it is offered
+
 	id    domain.AccountID // empty before login
 	login string           // the user's name
 	sel   *selected        // nil without a selected mailbox
@@ -39,10 +44,26 @@ type conn struct {
 	rev2  bool             // ENABLE IMAP4rev2
 	utf8  bool             // ENABLE UTF8=ACCEPT or IMAP4rev2
 
+	compressed bool          // COMPRESS DEFLATE
+	condstore  bool          // the client is CONDSTORE-aware (RFC 7162 section 3.1)
+	qresync    bool          // ENABLE QRESYNC
+	uidonly    bool          // ENABLE UIDONLY
+	notify     *notification // NOTIFY; nil before the first one
+	changed    bool          // the command that runs has changed the account
+	running    string        // the tag of the command that runs
+	spoke      time.Time     // when its client last heard of it
+	numbered   bool          // the command that runs has message numbers among its search keys
+
+	leave   func()      // counts the login out; nil before it
+	revoked atomic.Bool // the login is no longer valid
+
 	begun    time.Time
 	failures int // failed logins
 	bad      int // commands in a row that broke the grammar
 }
+
+// errUnknown answers a command that is not there, or not for this session.
+var errUnknown = wire.Syntaxf("unknown command")
 
 // errLogout ends a session whose BYE has been written.
 var errLogout = errors.New("logout")
@@ -54,9 +75,12 @@ func newConn(s *Server, accepted *netline.Conn) *conn {
 		directory: s.cfg.Directory,
 		log:       s.cfg.Logger.With("conn", accepted.ID(), "remote", accepted.RemoteAddr().String()),
 		raw:       accepted,
-		begun:     s.cfg.Now(),
-		enc:       wire.NewEncoder(accepted),
-		dec:       wire.NewDecoder(accepted, s.limits.BeforeLogin),
+		without:   s.without,
+
+		mechanisms: s.mechanisms(s.without),
+		begun:      s.cfg.Now(),
+		enc:        wire.NewEncoder(accepted),
+		dec:        wire.NewDecoder(accepted, s.limits.BeforeLogin),
 	}
 	c.dec.BeforeRead = c.flush // a server about to wait has said all it has to say.
 	c.dec.Continue = func() error {
@@ -85,8 +109,13 @@ func (c *conn) serve(ctx context.Context, implicitTLS bool) {
 	defer context.AfterFunc(ctx, func() { _ = c.raw.Close() })()
 	defer c.close()
 	defer func() {
+		c.deselect()
+		c.endNotify()
 		if c.watch != nil {
 			c.watch.Close()
+		}
+		if c.leave != nil {
+			c.leave()
 		}
 	}()
 	defer func() { // a fault in one session must not end the others.
@@ -110,7 +139,10 @@ func (c *conn) session(ctx context.Context, implicitTLS bool) error {
 		if c.state() == notAuthenticated && c.server.cfg.Now().Sub(c.begun) > c.server.limits.Login {
 			return &wire.CloseError{Text: "no login came in time"}
 		}
-		if err := c.dec.Wait(); err != nil {
+		if err := c.await(ctx); err != nil {
+			return err
+		}
+		if err := c.admitted(); err != nil { // and what came in one packet with the last command is for nobody
 			return err
 		}
 		c.dec.Begin()
@@ -127,6 +159,14 @@ func (c *conn) session(ctx context.Context, implicitTLS bool) error {
 			return err
 		}
 	}
+}
+
+// admitted gives netline.ErrRevoked when the login is no longer valid. Commands that take long ask in between.
+func (c *conn) admitted() error {
+	if c.revoked.Load() {
+		return netline.ErrRevoked
+	}
+	return nil
 }
 
 // handshake puts TLS over the connection.
@@ -148,36 +188,55 @@ func (c *conn) run(ctx context.Context) error {
 	cmd := &command{dec: c.dec}
 	var tag, name string
 	if !c.dec.ExpectTag(&tag) || !c.dec.ExpectSP() || !c.dec.ExpectName(&name) {
-		return c.answer(cmd, tag, "OTHER", start, c.dec.Err())
+		return c.answer(ctx, cmd, tag, "OTHER", start, c.dec.Err())
 	}
 	if name == "UID" {
 		cmd.uid = true
 		if !c.dec.ExpectSP() || !c.dec.ExpectName(&name) {
-			return c.answer(cmd, tag, "OTHER", start, c.dec.Err())
+			return c.answer(ctx, cmd, tag, "OTHER", start, c.dec.Err())
 		}
 	}
 	cmd.tag, cmd.name = tag, name
-	known := c.server.lookup(name)
+	known := c.lookup(name)
 	var err error
 	switch {
 	case known == nil:
-		name, err = "OTHER", wire.Syntaxf("unknown command")
+		name, err = "OTHER", errUnknown
 	case cmd.uid && !known.uid:
 		name, err = "OTHER", wire.Syntaxf("there is no UID %s", name)
 	case known.states&c.state() == 0:
 		err = c.wrongState(known)
-	case known.writes && c.sel != nil && c.sel.readOnly:
+	case !cmd.uid && c.needsUIDs(known):
+		err = uidRequired()
+	case known.writes && c.sel != nil && c.sel.readOnly && !c.mayWriteNow(ctx):
 		err = coded("READ-ONLY", domain.Errorf(domain.Denied, "the mailbox is selected read-only"))
 	default:
-		err = known.run(ctx, c, cmd)
-		if fatal := c.fatal(err); fatal != nil {
+		c.began(cmd)
+		c.numbered = false
+		if known.fresh && c.state() != notAuthenticated {
+			err = c.fresh(ctx)
+		}
+		if err == nil {
+			err = known.run(ctx, c, cmd)
+		}
+		if fatal := c.fatal(ctx, err); fatal != nil {
 			return fatal
 		}
-		if c.sel != nil && !cmd.updated && c.dec.Ended() {
-			err = cmp.Or(err, c.update(ctx, cmd.uid || !known.numbered))
+		// On a full disk the state, which was given up with the change, takes long to be had again: the answer comes first.
+		if c.sel != nil && !cmd.updated && c.dec.Ended() && !noRoom(err) {
+			err = cmp.Or(err, c.update(ctx, !c.numbered && (cmd.uid || !known.numbered)))
+		}
+		if err == nil && c.sel != nil {
+			c.settle(cmd)
+		}
+		if err == nil {
+			err = c.tellOthers(ctx)
+		}
+		if c.changed = false; c.sel != nil {
+			c.sel.answered = c.sel.seen
 		}
 	}
-	return c.answer(cmd, tag, name, start, err)
+	return c.answer(ctx, cmd, tag, name, start, err)
 }
 
 func (c *conn) wrongState(known *spec) error {
@@ -193,18 +252,18 @@ func (c *conn) wrongState(known *spec) error {
 }
 
 // fatal tells whether an error of a command ends the session: then its cause is the connection itself, or the command said so.
-func (c *conn) fatal(err error) error {
+func (c *conn) fatal(ctx context.Context, err error) error {
 	if err == nil {
 		return c.enc.Err()
 	}
-	if errors.Is(err, errLogout) || errors.Is(err, netline.ErrDraining) {
+	if errors.Is(err, errLogout) || errors.Is(err, netline.ErrDraining) || errors.Is(err, netline.ErrRevoked) {
 		return err
 	}
 	var closing *wire.CloseError
 	if errors.As(err, &closing) {
 		return closing
 	}
-	if domain.Is(err, domain.Erased) { // there is nothing left to have a session with.
+	if domain.Is(err, domain.Erased) && c.erased(ctx) { // there is nothing left to have a session with.
 		return err
 	}
 	if err := c.enc.Err(); err != nil {
@@ -217,9 +276,14 @@ func (c *conn) fatal(err error) error {
 	return nil
 }
 
+// erased tells whether the session's own account was erased, and not only that of somebody whose mailboxes it uses.
+func (c *conn) erased(ctx context.Context) bool {
+	return domain.Is(c.view(ctx, func(*account.State) error { return nil }), domain.Erased)
+}
+
 // answer writes the tagged answer to a command. An error ends the session.
-func (c *conn) answer(cmd *command, tag, name string, start time.Time, err error) error {
-	if fatal := c.fatal(err); fatal != nil {
+func (c *conn) answer(ctx context.Context, cmd *command, tag, name string, start time.Time, err error) error {
+	if fatal := c.fatal(ctx, err); fatal != nil {
 		return fatal
 	}
 	if err == nil && cmd.answered {
@@ -281,6 +345,10 @@ func (c *conn) bye(err error) {
 	case err == nil || errors.Is(err, errLogout) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || c.enc.Err() != nil:
 	case errors.Is(err, netline.ErrDraining):
 		code, text = "UNAVAILABLE", "the server is shutting down"
+	case errors.Is(err, netline.ErrRevoked):
+		code, text = "EXPIRED", "the password was changed or the account disabled: log in again" // RFC 5530 section 3.
+	case errors.Is(err, netline.ErrProxy):
+		text = "a PROXY header is not taken from this address"
 	case errors.As(err, &closing):
 		code, text = closing.Code, closing.Text
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -295,26 +363,10 @@ func (c *conn) bye(err error) {
 	if text != "" {
 		c.status("*", "BYE", code, text)
 	}
-	if c.flush() == nil && closing != nil {
-		c.linger()
+	if c.flush() == nil && closing != nil && c.tls == nil {
+		c.raw.Linger()
 	}
 }
-
-// linger keeps the kernel from resetting a connection whose client still sends, because a reset destroys the BYE on its way.
-func (c *conn) linger() {
-	half, ok := c.raw.Conn.(interface{ CloseWrite() error })
-	if !ok || c.tls != nil || half.CloseWrite() != nil {
-		return
-	}
-	_ = c.raw.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, c.raw.Conn, lingerOctets)
-}
-
-// What a client may still send before a connection is closed for good.
-const (
-	lingerTime   = 250 * time.Millisecond
-	lingerOctets = 256 << 10
-)
 
 // close ends the connection, TLS with its farewell.
 func (c *conn) close() {
@@ -326,16 +378,29 @@ func (c *conn) close() {
 
 // view looks at the session's account, see door.Accounts.View.
 func (c *conn) view(ctx context.Context, f func(*account.State) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.server.limits.Work)
-	defer cancel()
-	return c.accounts.View(ctx, c.id, f)
+	return c.viewOf(ctx, c.self(), f)
+}
+
+// fresh lets the session's account, and that of the selected mailbox, show what other nodes acknowledged, see door.Accounts.Fresh.
+func (c *conn) fresh(ctx context.Context) error {
+	err := c.freshOf(ctx, c.self())
+	if err == nil && c.sel != nil && c.foreign(c.sel.owner) {
+		err = c.freshOf(ctx, c.sel.owner)
+	}
+	return err
 }
 
 // do changes the session's account, see door.Accounts.Do.
 func (c *conn) do(ctx context.Context, wish account.Command) (door.Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.server.limits.Work)
-	defer cancel()
-	return c.accounts.Do(ctx, c.id, "imap:"+c.login, wish)
+	return c.doOf(ctx, c.self(), wish)
+}
+
+// selectedID is the selected mailbox when it is one of the session's own account, or 0.
+func (c *conn) selectedID() domain.MailboxID {
+	if c.sel == nil || c.foreign(c.sel.owner) {
+		return 0
+	}
+	return c.sel.mailbox
 }
 
 // now is the present time in Unix seconds.

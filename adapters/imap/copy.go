@@ -28,7 +28,11 @@ func runCopy(ctx context.Context, c *conn, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	to, err := c.target(ctx, name, nil)
+	at, err := c.whose(ctx, name)
+	if err != nil {
+		return err
+	}
+	to, err := c.target(ctx, at, nil)
 	if err != nil { // also when there is nothing to copy: clients learn here that they must CREATE.
 		return err
 	}
@@ -36,9 +40,20 @@ func runCopy(ctx context.Context, c *conn, cmd *command) error {
 		return nil
 	}
 	move := cmd.name == "MOVE"
-	done, err := c.do(ctx, account.Transfer{From: c.sel.mailbox, To: name, UIDs: uids, Move: move, Now: c.now()})
+	uids, short := c.limited(uids, c.messageLimit(!move))
+	if short.limit > 0 && !move {
+		return short.refused()
+	}
+	if at.id != c.sel.owner.id {
+		err := c.copyAcross(ctx, cmd, at, uids, move)
+		if err == nil {
+			c.tellLimit(cmd, short)
+		}
+		return err
+	}
+	done, err := c.doOf(ctx, at.owner, account.Transfer{From: c.sel.mailbox, To: at.name, UIDs: uids, Move: move, Now: c.now()})
 	if err != nil {
-		if _, missing := c.target(ctx, name, nil); missing == nil { // then the source is what does not exist.
+		if _, missing := c.target(ctx, at, nil); missing == nil { // then the source is what does not exist.
 			return c.ifGone(err)
 		}
 		return orCreate(err)
@@ -56,20 +71,24 @@ func runCopy(ctx context.Context, c *conn, cmd *command) error {
 		if copied.To != to.id {
 			continue
 		}
-		code := copyUID(to.validity, copied)
-		if move {
-			c.status("*", "OK", code, "moved") // RFC 9051 section 6.4.8: before the EXPUNGE responses.
-		} else {
-			cmd.ok(code, "")
-		}
+		c.sendCopied(cmd, move, copyUID(to.validity, copied.UIDs, domain.UIDSet{{Lo: copied.First, Hi: copied.First + domain.UID(copied.UIDs.Len()) - 1}}))
 	}
+	c.tellLimit(cmd, short)
 	return nil
 }
 
+// sendCopied tells the client which UIDs its copies have.
+func (c *conn) sendCopied(cmd *command, move bool, code string) {
+	if move {
+		c.status("*", "OK", code, "moved") // RFC 9051 section 6.4.8: before the EXPUNGE responses.
+	} else {
+		cmd.ok(code, "")
+	}
+}
+
 // copyUID is the response code COPYUID (RFC 4315 section 3).
-func copyUID(validity uint32, e *event.MessagesCopied) string {
+func copyUID(validity uint32, from, to domain.UIDSet) string {
 	b := strconv.AppendUint([]byte("COPYUID "), uint64(validity), 10)
-	b = e.UIDs.AppendText(append(b, ' '))
-	to := domain.UIDSet{{Lo: e.First, Hi: e.First + domain.UID(e.UIDs.Len()) - 1}}
+	b = from.AppendText(append(b, ' '))
 	return string(to.AppendText(append(b, ' ')))
 }

@@ -43,7 +43,12 @@ type testServer struct {
 // start starts a server that lets clients log in without TLS and answers failed logins at once.
 func start(t testing.TB, options ...func(*Config)) *testServer {
 	t.Helper()
-	node := doortest.Start(t)
+	return startOn(t, doortest.Start(t), options...)
+}
+
+// startOn does so at doors that are there.
+func startOn(t testing.TB, node *doortest.Node, options ...func(*Config)) *testServer {
+	t.Helper()
 	s := &testServer{Node: node, t: t}
 	node.Log.Before = func(domain.AccountID, *event.Transaction) doortest.Fault {
 		if fault := s.fault.Load(); fault != nil {

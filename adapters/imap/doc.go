@@ -9,10 +9,14 @@
 // account's state and sends the difference. A client that never reads therefore costs one connection with a bounded buffer, which its write
 // deadline ends, and never holds up anybody else.
 //
+// Synchronisation: selected.told is the mod-sequence up to which the client knows everything (RFC 7162). It stands still while an expunge waits, and
+// the client is reminded of it after every answer that shows a higher one.
+//
 // Selected mailbox: a mailbox that is renamed stays selected. When it is deleted, its messages are announced as expunged at the next allowed
 // point, and the session goes on with an empty mailbox, in which a change answers NO [NONEXISTENT], until the client selects another. Of what
 // RFC 2180 section 3 describes, this surprises clients least, because nothing in it ends the connection.
 //
-// Locking: a session is owned by its connection's goroutine. IDLE lends the input, and nothing else, to a second one. State is read inside
+// Locking: a session is owned by its connection's goroutine. IDLE, and waiting for a command after NOTIFY, lend the input,
+// and nothing else, to a second one; a timer that says that a change still runs writes while the first one waits (conn.waiting). State is read inside
 // door.Accounts.View, copied out, and written to the network after it.
 package imap

@@ -41,7 +41,7 @@ func runEnable(_ context.Context, c *conn, cmd *command) error {
 	}
 	c.enc.Raw("* ENABLED")
 	for _, name := range names {
-		if f, known := enablable[name]; known && !c.server.without[f.name] {
+		if f, known := enablable[name]; known && !c.without[f.name] {
 			f.on(c)
 			c.enc.SP().Raw(f.name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"syscall"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
@@ -43,6 +44,9 @@ func orCreate(err error) error {
 	return err
 }
 
+// noRoom reports whether an error is that of a full disk.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // blame turns an error into an answer. What is not the client's fault is logged.
 func (c *conn) blame(cmd *command, err error) (status, code, text string) {
 	var grammar *wire.SyntaxError
@@ -57,6 +61,9 @@ func (c *conn) blame(cmd *command, err error) (status, code, text string) {
 	var known *domain.Error
 	if errors.As(err, &known) && kind != domain.Internal {
 		text = known.Msg
+	}
+	if noRoom(err) {
+		text = "there is no room on the server's disk" // which is not the user's quota
 	}
 	switch kind {
 	case domain.Internal, domain.Corrupt:

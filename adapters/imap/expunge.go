@@ -29,11 +29,19 @@ func runExpunge(ctx context.Context, c *conn, cmd *command) error {
 	} else if !cmd.dec.ExpectCRLF() {
 		return cmd.dec.Err()
 	}
-	_, err := c.do(ctx, wish)
-	return c.ifGone(err)
+	limit := 0
+	if cmd.uid {
+		limit = c.messageLimit(false)
+	}
+	short, err := c.expungeLimited(ctx, wish, limit)
+	if err != nil {
+		return c.ifGone(err)
+	}
+	c.tellLimit(cmd, short)
+	return nil
 }
 
-// ifGone says more plainly that the selected mailbox was deleted.
+// ifGone says more plainly that the selected mailbox was deleted. To somebody who lost the right to read it, it is the same.
 func (c *conn) ifGone(err error) error {
 	if domain.Is(err, domain.NotFound) {
 		return domain.Errorf(domain.NotFound, "the selected mailbox was deleted")

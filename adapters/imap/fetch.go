@@ -62,7 +62,7 @@ var fetchMacros = map[string][]string{
 func (c *conn) fetchItems(d *wire.Decoder) (items []fetchItem, ok bool) {
 	one := func(name string) bool {
 		known, found := fetchables[name]
-		if !found || c.server.without[known.capability] {
+		if !found || c.without[known.capability] {
 			return d.Fail(wire.Syntaxf("unknown FETCH item %s", name))
 		}
 		item, ok := known.item, true
@@ -98,33 +98,87 @@ func (c *conn) fetchItems(d *wire.Decoder) (items []fetchItem, ok bool) {
 	return items, true
 }
 
+// fetchRequest is a parsed FETCH. Modifiers (RFC 4466 section 2.4) fill in more of it.
+type fetchRequest struct {
+	set   wire.NumSet
+	items []fetchItem
+	uid   bool
+
+	since    *domain.Tx    // CHANGEDSINCE; nil without it
+	vanished bool          // VANISHED
+	page     *partialRange // PARTIAL; nil without it
+}
+
+// fetchModifiers parse what may stand in parentheses behind the items, by name. Extensions add theirs from init.
+var fetchModifiers = map[string]func(c *conn, d *wire.Decoder, r *fetchRequest) bool{}
+
+func (r *fetchRequest) parse(c *conn, d *wire.Decoder) (ok bool) {
+	if !numbers(d, &r.set) || !d.ExpectSP() {
+		return false
+	}
+	if r.items, ok = c.fetchItems(d); !ok {
+		return false
+	}
+	if d.SP() && !expectModifiers(c, d, fetchModifiers, r) {
+		return false
+	}
+	if r.vanished && (!r.uid || r.since == nil) { // RFC 7162 section 3.2.6.
+		return d.Fail(wire.Syntaxf("VANISHED goes with UID FETCH and CHANGEDSINCE"))
+	}
+	return d.ExpectCRLF()
+}
+
+// asks tells whether an item is asked for.
+func (r *fetchRequest) asks(name string) bool {
+	return slices.ContainsFunc(r.items, func(i fetchItem) bool { return i.name == name })
+}
+
 func runFetch(ctx context.Context, c *conn, cmd *command) error {
-	d := cmd.dec
-	var set wire.NumSet
-	if !numbers(d, &set) || !d.ExpectSP() {
-		return d.Err()
+	r := fetchRequest{uid: cmd.uid}
+	if !r.parse(c, cmd.dec) {
+		return cmd.dec.Err()
 	}
-	items, ok := c.fetchItems(d)
-	if !ok || !d.ExpectCRLF() {
-		return d.Err()
-	}
-	uids, err := c.sel.resolve(set, cmd.uid)
+	uids, err := c.sel.resolve(r.set, cmd.uid)
 	if err != nil {
 		return err
 	}
-	if uid := fetchables["UID"].item; cmd.uid && !slices.ContainsFunc(items, func(i fetchItem) bool { return i.name == uid.name }) {
-		items = slices.Insert(items, 0, uid) // RFC 9051 section 6.4.9: the UID comes with every FETCH response.
+	if cmd.uid && !c.uidonly && !r.asks("UID") {
+		r.items = slices.Insert(r.items, 0, fetchables["UID"].item) // RFC 9051 section 6.4.9: the UID comes with every FETCH response.
 	}
-	f := &fetch{c: c, items: items}
-	f.reply.c = c
-	for _, item := range items {
-		f.want |= item.want
+	if r.since != nil && !r.asks(modSeqItem.name) { // RFC 7162 section 3.1.4.1.
+		r.items = append(r.items, modSeqItem)
 	}
+	if r.asks(modSeqItem.name) {
+		c.enableCondstore()
+	}
+	if r.vanished {
+		known := uids
+		if !r.set.Saved {
+			known = r.set.Resolve(c.sel.last())
+		}
+		if err := c.sendVanished(ctx, *r.since, known); err != nil {
+			return err
+		}
+	}
+	if r.page != nil { // RFC 9394 section 3.4: before CHANGEDSINCE.
+		uids = c.sel.page(uids, r.page)
+	}
+	uids, short := c.limited(uids, c.messageLimit(false))
+	if short.limit > 0 && r.page != nil { // RFC 9738 section 3.1: then nothing is done.
+		return cut{limit: short.limit}.refused()
+	}
+	f := newFetch(c, r.items)
+	f.since = r.since
 	err = f.run(ctx, uids)
 	if seen := f.seen; len(seen) > 0 && c.enc.Err() == nil {
 		// Marked after they were sent, so that what could not be read stays unseen. The new flags follow as an update.
-		if _, failed := c.do(ctx, account.StoreFlags{Mailbox: c.sel.mailbox, UIDs: seen, Mode: account.AddFlags, Flags: []string{`\Seen`}}); failed != nil && err == nil {
+		wish := account.StoreFlags{Mailbox: c.sel.mailbox, UIDs: seen, Mode: account.AddFlags, Flags: []string{`\Seen`}}
+		if _, failed := c.doOf(ctx, c.sel.owner, wish); err == nil && !domain.Is(failed, domain.Denied) { // RFC 4314 section 4: without "s" nothing is marked.
 			err = failed
+		}
+		if c.quiet(newFlags) && err == nil { // what the client does itself it hears of.
+			cmd.updated = true
+			err = c.refresh(ctx, refresh{expunges: cmd.uid, answer: seen})
 		}
 	}
 	switch {
@@ -135,6 +189,7 @@ func runFetch(ctx context.Context, c *conn, cmd *command) error {
 	case f.missing:
 		cmd.ok("EXPUNGEISSUED", "FETCH completed, some of the messages are expunged") // RFC 5530 section 3.
 	}
+	c.tellLimit(cmd, short)
 	return nil
 }
 
@@ -151,15 +206,26 @@ type fetch struct {
 	c     *conn
 	items []fetchItem
 	want  door.Columns
+	since *domain.Tx // only messages that changed after it; nil for all
 	reply fetchReply
 
 	rows  []account.Message // the present portion
 	mails []mailRow         // their rows, when wanted
 	arena []byte            // the wire forms in mails
+	named event.Flags       // the keywords that FLAGS lists, of others' mailboxes those that these messages have
 
 	seen    domain.UIDSet // to be marked \Seen
 	missing bool          // a message is expunged that the client may still name
 	failed  error         // of the first message that could not be sent whole
+}
+
+func newFetch(c *conn, items []fetchItem) *fetch {
+	f := &fetch{c: c, items: items}
+	f.reply.c = c
+	for _, item := range items {
+		f.want |= item.want
+	}
+	return f
 }
 
 // mailRow is a copy of a row of the mailbox view.
@@ -174,7 +240,7 @@ type mailRow struct {
 func (f *fetch) run(ctx context.Context, set domain.UIDSet) error {
 	size := portionOfColumns
 	switch {
-	case f.want&door.WantSummary != 0:
+	case f.want&(door.WantSummary|door.WantHead) != 0:
 		size = portionOfSummaries
 	case f.want != 0:
 		size = portionOfRows
@@ -203,8 +269,7 @@ func (f *fetch) portion(ctx context.Context, first, end int) error {
 	if err := f.readColumns(ctx, uids); err != nil {
 		return err
 	}
-	f.missing = f.missing || len(f.rows) < len(uids)
-	f.c.sendKeywords(f.reply.keywords)
+	f.c.sendKeywords(f.reply.keywords, f.named)
 	f.reply.seq = uint32(first)
 	for rows := f.rows; len(rows) > 0; {
 		n := len(rows)
@@ -216,6 +281,9 @@ func (f *fetch) portion(ctx context.Context, first, end int) error {
 		}
 		mails := f.mails
 		for _, row := range rows[:n] {
+			if err := f.c.admitted(); err != nil {
+				return err
+			}
 			if f.want != 0 {
 				if len(mails) == 0 || mails[0].uid != row.UID {
 					f.missing = true // expunged between the two looks
@@ -238,25 +306,28 @@ func (f *fetch) portion(ctx context.Context, first, end int) error {
 
 // readColumns copies the columns of messages out of the account's state.
 func (f *fetch) readColumns(ctx context.Context, uids []domain.UID) error {
-	return f.c.view(ctx, func(s *account.State) error {
+	return f.c.inSelected(ctx, func(s *account.State, m *account.Mailbox) error {
 		f.rows = f.rows[:0]
 		f.reply.learn(s.Keywords)
-		m, ok := s.Mailboxes[f.c.sel.mailbox]
-		if !ok {
-			return domain.Errorf(domain.NotFound, "the selected mailbox was deleted")
+		f.named = 0
+		if !f.c.foreign(f.c.sel.owner) {
+			f.named = f.c.named(f.c.sel.owner, s, m)
 		}
 		i, _ := m.Index(uids[0])
+		missing := false
 		for _, uid := range uids {
 			for i < len(m.UID) && m.UID[i] < uid {
 				i++
 			}
-			if i == len(m.UID) {
-				break
-			}
-			if m.UID[i] == uid {
+			switch {
+			case i == len(m.UID) || m.UID[i] != uid:
+				missing = true
+			case f.since == nil || m.Modified[i] > *f.since:
 				f.rows = append(f.rows, m.At(i))
+				f.named |= m.Flags[i] &^ m.Flags[i].System()
 			}
 		}
+		f.missing = f.missing || missing
 		return nil
 	})
 }
@@ -269,7 +340,7 @@ func (f *fetch) readRows(ctx context.Context, rows []account.Message) (int, erro
 		set = set.Add(row.UID)
 	}
 	octets := 0
-	for e, err := range f.c.accounts.Emails(ctx, f.c.id, f.c.sel.mailbox, set, f.want) {
+	for e, err := range f.c.accounts.Emails(ctx, f.c.sel.owner.id, f.c.sel.mailbox, set, f.want) {
 		if err != nil {
 			return 0, err
 		}
@@ -313,7 +384,7 @@ func (f *fetch) answer(ctx context.Context, row account.Message) error {
 		}
 	}
 	r.end()
-	if sees && row.Flags&event.Seen == 0 && !f.c.sel.readOnly { // RFC 9051 section 6.3.3: EXAMINE changes nothing.
+	if sees && row.Flags&event.Seen == 0 && !f.c.sel.readOnly && f.c.sel.rights&account.MaySee != 0 { // RFC 9051 section 6.3.3: EXAMINE changes nothing.
 		f.seen = f.seen.Add(row.UID)
 	}
 	return nil
@@ -326,44 +397,4 @@ func ofMessage(err error) bool {
 		return true
 	}
 	return false
-}
-
-// fetchReply is one FETCH response while it is written.
-type fetchReply struct {
-	c   *conn
-	ctx context.Context
-
-	row      account.Message
-	mail     *mailRow
-	seq      uint32
-	begun    bool
-	keywords []string
-
-	flags map[event.Flags][]byte // wire forms, since most messages share a few combinations
-}
-
-// learn takes note of the account's keywords.
-func (r *fetchReply) learn(keywords []string) {
-	if r.flags == nil || len(keywords) != len(r.keywords) {
-		r.keywords, r.flags = slices.Clone(keywords), map[event.Flags][]byte{}
-	}
-}
-
-// item begins an item, and the response with the first of them.
-func (r *fetchReply) item(name string) *wire.Encoder {
-	enc := r.c.enc
-	if r.begun {
-		enc.SP()
-	} else {
-		enc.Raw("* ").Number(uint64(r.seq)).Raw(" FETCH (")
-		r.begun = true
-	}
-	return enc.Raw(name).SP()
-}
-
-// end ends the response, if it was begun.
-func (r *fetchReply) end() {
-	if r.begun {
-		r.c.enc.Raw(")\r\n")
-	}
 }

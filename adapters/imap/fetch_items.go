@@ -1,7 +1,12 @@
 package imap
 
 import (
+	"context"
+	"slices"
+
 	"github.com/streampost/streampost/adapters/imap/wire"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/projections/door"
 )
 
@@ -60,15 +65,55 @@ func sendFlagsItem(r *fetchReply) error {
 func parsePreview(_ *conn, d *wire.Decoder, _ string) (fetchItem, bool) {
 	if d.Follows(" (") {
 		d.SP()
+		modifier := ""
 		if !d.ExpectList(func() bool {
-			var modifier string
 			return d.ExpectName(&modifier) && (modifier == "LAZY" || d.Fail(wire.Syntaxf("unknown PREVIEW modifier %s", modifier)))
-		}) {
+		}) || modifier == "" && !d.Fail(wire.Syntaxf("parentheses behind PREVIEW hold a modifier")) {
 			return fetchItem{}, false
 		}
 	}
-	return fetchItem{name: "PREVIEW", want: door.WantSummary, send: func(r *fetchReply) error {
+	return fetchItem{name: "PREVIEW", want: door.WantHead, send: func(r *fetchReply) error {
 		r.item("PREVIEW").String(r.mail.summary.Preview)
 		return nil
 	}}, d.Err() == nil
+}
+
+// fetchReply is one FETCH response while it is written.
+type fetchReply struct {
+	c   *conn
+	ctx context.Context
+
+	row      account.Message
+	mail     *mailRow
+	seq      uint32
+	begun    bool
+	keywords []string
+
+	flags map[event.Flags][]byte // wire forms, since most messages share a few combinations
+}
+
+// learn takes note of the account's keywords.
+func (r *fetchReply) learn(keywords []string) {
+	if r.flags == nil || len(keywords) != len(r.keywords) {
+		r.keywords, r.flags = slices.Clone(keywords), map[event.Flags][]byte{}
+	}
+}
+
+// item begins an item, and the response with the first of them.
+func (r *fetchReply) item(name string) *wire.Encoder {
+	enc := r.c.enc
+	if r.begun {
+		enc.SP()
+	} else {
+		r.c.beginFetch(r.seq, r.row.UID)
+		r.begun = true
+	}
+	return enc.Raw(name).SP()
+}
+
+// end ends the response, if it was begun.
+func (r *fetchReply) end() {
+	if r.begun {
+		r.c.enc.Raw(")\r\n")
+	}
 }

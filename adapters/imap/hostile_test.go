@@ -1,8 +1,10 @@
 package imap
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -10,6 +12,9 @@ import (
 	"time"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/search"
 )
 
 // TestRefusedLiteralsAreNotCommands is command smuggling: a literal that the server does not want must not be read as commands.
@@ -162,6 +167,10 @@ func FuzzSession(f *testing.F) {
 		"a APPEND INBOX (\\Seen) \" 7-Feb-1994 21:52:25 -0800\" {3+}\r\nabc\r\n", "a UID MOVE 1:*,$ Trash\r\nb EXPUNGE\r\n", "a ENABLE IMAP4rev2\r\nb SELECT \"&AOQ-\"\r\n",
 		"a ID (\"a\" NIL)\r\nb CREATE x/y (USE (\\Sent))\r\nc RENAME x z\r\nd DELETE z/y\r\n", "a STARTTLS\r\nb NOOP\r\n", "a UID FETCH 1:* (FLAGS BODY[HEADER.FIELDS (Subject)]<0.10>)\r\n",
 		"a SEARCH OR NOT SEEN 1:* TEXT {2+}\r\nxy\r\n", "a COPY 1 {4+}\r\nJunk\r\n",
+		"a APPEND INBOX {1+}\r\nx (\\Seen) ~{2+}\r\n\x00x CATENATE (TEXT {1+}\r\nx URL \"/INBOX/;UID=1/;SECTION=TEXT\")\r\n", "a COMPRESS DEFLATE\r\n",
+		"a UID REPLACE 1 INBOX {1+}\r\nx\r\n", "a SETMETADATA INBOX (/private/comment ~{1+}\r\n\x00)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 1) INBOX (/private)\r\n",
+		"a GETQUOTAROOT INBOX\r\nb SETQUOTA \"\" (STORAGE 1)\r\n", "a UNAUTHENTICATE\r\nb LANGUAGE en\r\n",
+		"a GENURLAUTH \"imap://alice@example.org/INBOX/;UID=1;URLAUTH=anonymous\" INTERNAL\r\nb URLFETCH (x BINARY) \"imap://a@b/c/;UID=1;URLAUTH=anonymous:internal:00\"\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -199,4 +208,39 @@ func FuzzSession(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Commands whose cost for the server is far above their length.
+func TestWhatCostsMuchIsBounded(t *testing.T) {
+	s := start(t)
+	c := s.selected("INBOX")
+	c.cmd("SEARCH ALL%s", strings.Repeat(" TEXT x", maxTexts)).ok()
+	c.cmd("SEARCH NOT ALL%s", strings.Repeat(" NOT BODY x", maxTexts+1)).bad("[LIMIT] ...")
+	c.cmd("NOTIFY SET%s", strings.Repeat(" (personal (MailboxName))", maxGroups)).ok()
+	c.cmd("NOTIFY SET%s", strings.Repeat(" (personal (MailboxName))", maxGroups+1)).bad("[LIMIT] ...")
+	c.cmd("STATUS INBOX (%sUNSEEN)", strings.Repeat("MESSAGES ", 1000)).has("* STATUS INBOX (MESSAGES 0 UNSEEN 0)").ok()
+	c.cmd(`LIST "" INBOX RETURN (STATUS (UNSEEN) STATUS (UNSEEN))`).bad("the return option STATUS is given twice")
+}
+
+// A search ends with its connection.
+func TestASearchForNobody(t *testing.T) {
+	s := start(t)
+	s.fill(1)
+	c := &conn{server: s.server, accounts: s.Accounts, id: s.account, log: slog.New(slog.DiscardHandler), enc: wire.NewEncoder(io.Discard)}
+	var inbox domain.MailboxID
+	if err := c.view(t.Context(), func(s *account.State) error {
+		m, _ := s.Mailbox("INBOX")
+		inbox = m.ID
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := finder{c: c, owner: c.self(), key: search.Body{Text: "text"}}
+	if found, err := f.in(t.Context(), inbox, nil); err != nil || len(found) != 1 {
+		t.Fatalf("found %d messages, %v", len(found), err)
+	}
+	c.enc.Fail(net.ErrClosed)
+	if _, err := f.in(t.Context(), inbox, nil); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the search goes on: %v", err)
+	}
 }

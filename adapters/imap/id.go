@@ -20,9 +20,10 @@ const (
 	maxIDValue  = 1024
 )
 
-// runID is ID (RFC 2971). What the client says goes to the log and nowhere else.
+// runID is ID (RFC 2971). What the client says goes to the log, and decides by Config.Clients what it is offered from then on.
 func runID(_ context.Context, c *conn, cmd *command) error {
 	var fields []any
+	said := map[string]string{}
 	if !cmd.dec.ExpectSP() || !cmd.dec.NIL() && !cmd.dec.ExpectList(func() bool {
 		var field, value string
 		if !cmd.dec.ExpectString(&field) || !cmd.dec.ExpectSP() {
@@ -33,7 +34,9 @@ func runID(_ context.Context, c *conn, cmd *command) error {
 			return cmd.dec.Fail(wire.Syntaxf("ID takes at most %d fields of %d and values of %d octets", maxIDFields, maxIDField, maxIDValue))
 		}
 		if present {
-			fields = append(fields, slog.String(strings.ToLower(printable(field)), value))
+			field = strings.ToLower(printable(field))
+			fields = append(fields, slog.String(field, value))
+			said[field] = value
 		}
 		return ok && cmd.dec.Err() == nil
 	}) || !cmd.dec.ExpectCRLF() {
@@ -47,5 +50,8 @@ func runID(_ context.Context, c *conn, cmd *command) error {
 		c.enc.Raw(` "version" `).String(c.server.cfg.Version)
 	}
 	c.enc.Raw(")\r\n")
+	if c.identified(said) {
+		cmd.ok(c.capabilityCode(), "ID completed")
+	}
 	return nil
 }

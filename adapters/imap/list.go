@@ -11,8 +11,8 @@ import (
 )
 
 func init() {
-	register(spec{name: "LIST", states: loggedIn, run: runList})
-	register(spec{name: "LSUB", states: loggedIn, run: runLsub})
+	register(spec{name: "LIST", states: loggedIn, fresh: true, run: runList})
+	register(spec{name: "LSUB", states: loggedIn, fresh: true, run: runLsub})
 	for _, name := range []string{"CHILDREN", "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE"} {
 		advertise(name, whenAuthenticated)
 	}
@@ -29,8 +29,9 @@ type listing struct {
 	name       string
 	attributes []string
 	childInfo  bool // CHILDINFO ("SUBSCRIBED")
-	exists     bool
+	owner      owner
 	status     []uint64
+	extras     []func(c *conn, name string) // send what further return options give
 }
 
 // listRequest is a parsed LIST (RFC 9051 section 6.3.9, RFC 5258).
@@ -42,6 +43,19 @@ type listRequest struct {
 	// Return options.
 	showSubscribed bool
 	status         []string
+	extras         []listExtra
+	named          []string // the return options so far
+}
+
+// listExtra looks at a mailbox inside a View and gives what sends its finding behind the LIST response.
+type listExtra func(c *conn, o owner, m *account.Mailbox) func(c *conn, name string)
+
+// listReturns are further return options by name. Each parses what follows its name and adds to the request's extras. Extensions add theirs from init.
+var listReturns = map[string]listReturn{}
+
+type listReturn struct {
+	capability string
+	parse      func(d *wire.Decoder, r *listRequest) bool
 }
 
 // runList is LIST with the options of RFC 5258, RFC 5819 and RFC 6154. Children and special uses are shown to everybody: RFC 3348 and RFC 6154
@@ -81,7 +95,7 @@ func runList(ctx context.Context, c *conn, cmd *command) error {
 	if d.SP() {
 		var word string
 		if !d.ExpectName(&word) || word != "RETURN" && !d.Fail(wire.Syntaxf("LIST has no parameter of that name")) || !d.ExpectSP() ||
-			!d.ExpectList(func() bool { return r.returns(d) }) {
+			!d.ExpectList(func() bool { return r.returns(c, d) }) {
 			return d.Err()
 		}
 		extended = true
@@ -96,18 +110,18 @@ func runList(ctx context.Context, c *conn, cmd *command) error {
 	if err := r.prepare(reference); err != nil {
 		return err
 	}
-	var found []listing
-	err := c.view(ctx, func(s *account.State) error {
-		found = r.find(c, s)
-		return nil
-	})
+	c.enableByStatus(r.status)
+	found, err := r.find(ctx, c)
 	if err != nil {
 		return err
 	}
 	for _, l := range found {
 		c.sendListing("LIST", l)
 		if l.status != nil {
-			c.sendStatus(l.name, r.status, l.status)
+			c.sendStatus(l.owner, l.name, r.status, l.status)
+		}
+		for _, send := range l.extras {
+			send(c, l.name)
 		}
 	}
 	return nil
@@ -124,11 +138,7 @@ func runLsub(ctx context.Context, c *conn, cmd *command) error {
 	if err := r.prepare(reference); err != nil {
 		return err
 	}
-	var found []listing
-	err := c.view(ctx, func(s *account.State) error {
-		found = r.find(c, s)
-		return nil
-	})
+	found, err := r.find(ctx, c)
 	for _, l := range found {
 		// A level that is not subscribed but leads to one that is comes with \Noselect, whether it exists or not.
 		attributes := []string(nil)
@@ -159,20 +169,27 @@ func (r *listRequest) selection(d *wire.Decoder) bool {
 	return true
 }
 
-func (r *listRequest) returns(d *wire.Decoder) bool {
+func (r *listRequest) returns(c *conn, d *wire.Decoder) bool {
 	var option string
 	if !d.ExpectName(&option) {
 		return false
 	}
+	if slices.Contains(r.named, option) { // each costs something for every mailbox.
+		return d.Fail(wire.Syntaxf("the return option %s is given twice", option))
+	}
+	r.named = append(r.named, option)
 	switch option {
 	case "SUBSCRIBED":
 		r.showSubscribed = true
 	case "CHILDREN", "SPECIAL-USE":
 	case "STATUS": // RFC 5819.
-		r.status = nil
-		return d.ExpectSP() && expectStatusItems(d, &r.status)
+		return d.ExpectSP() && c.expectStatusItems(d, &r.status)
 	default:
-		return d.Fail(wire.Syntaxf("LIST has no return option of that name"))
+		more, known := listReturns[option]
+		if !known || c.without[more.capability] {
+			return d.Fail(wire.Syntaxf("LIST has no return option of that name"))
+		}
+		return more.parse(d, r)
 	}
 	return true
 }
@@ -205,114 +222,6 @@ func (r *listRequest) matches(name string) bool {
 		}
 	}
 	return false
-}
-
-// find gives the mailboxes that are asked for. It runs inside a View.
-func (r *listRequest) find(c *conn, s *account.State) []listing {
-	mailboxes := make(map[string]*account.Mailbox, len(s.Mailboxes))
-	parents := map[string]bool{} // of mailboxes, by name
-	for _, m := range s.Mailboxes {
-		mailboxes[m.Name] = m
-		markParents(parents, m.Name)
-	}
-	above := map[string]bool{} // names that lead to what is selected, for RECURSIVEMATCH
-	if r.recursive && r.subscribed {
-		for name := range s.Subscribed {
-			markParents(above, name)
-		}
-	}
-	if r.recursive && r.specialUse {
-		for name, m := range mailboxes {
-			if m.SpecialUse != "" {
-				markParents(above, name)
-			}
-		}
-	}
-	names := make(map[string]struct{}, len(mailboxes))
-	add := func(name string) {
-		if r.matches(name) {
-			names[name] = struct{}{}
-		}
-	}
-	for name := range mailboxes {
-		add(name)
-	}
-	for name := range parents {
-		add(name)
-	}
-	if r.subscribed {
-		for name := range s.Subscribed {
-			add(name)
-		}
-		for name := range above {
-			add(name)
-		}
-	}
-	var found []listing
-	for name := range names {
-		m := mailboxes[name]
-		selectedItself := (!r.subscribed || s.Subscribed[name]) && (!r.specialUse || m != nil && m.SpecialUse != "")
-		if !selectedItself && !above[name] {
-			continue
-		}
-		l := listing{name: name, exists: m != nil, childInfo: above[name] && r.subscribed, attributes: attributes(s, m, parents[name])}
-		if (r.showSubscribed || r.subscribed) && s.Subscribed[name] {
-			l.attributes = append(l.attributes, `\Subscribed`)
-		}
-		if m != nil && r.status != nil {
-			l.status = c.statusOf(m, r.status)
-		}
-		found = append(found, l)
-	}
-	slices.SortFunc(found, func(a, b listing) int {
-		if inbox := a.name == account.Inbox; inbox != (b.name == account.Inbox) {
-			if inbox {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.name, b.name)
-	})
-	return found
-}
-
-// markParents marks every level above a name.
-func markParents(set map[string]bool, name string) {
-	for i := strings.LastIndexByte(name, '/'); i > 0; i = strings.LastIndexByte(name[:i], '/') {
-		if set[name[:i]] {
-			return
-		}
-		set[name[:i]] = true
-	}
-}
-
-// attributes gives what LIST shows of every name; m is nil for a name without a mailbox.
-func attributes(_ *account.State, m *account.Mailbox, hasChildren bool) (list []string) {
-	if m == nil {
-		list = append(list, `\NonExistent`, `\Noselect`) // RFC 5258 section 3: the second for clients that do not know the first.
-	}
-	if hasChildren {
-		list = append(list, `\HasChildren`)
-	} else {
-		list = append(list, `\HasNoChildren`)
-	}
-	if m != nil && m.SpecialUse != "" {
-		list = append(list, m.SpecialUse)
-	}
-	return list
-}
-
-// listOne gives the LIST response that SELECT sends in IMAP4rev2 (RFC 9051 section 6.3.2).
-func listOne(s *account.State, m *account.Mailbox) listing {
-	hasChildren := false
-	for _, other := range s.Mailboxes {
-		hasChildren = hasChildren || strings.HasPrefix(other.Name, m.Name+"/")
-	}
-	l := listing{name: m.Name, exists: true, attributes: attributes(s, m, hasChildren)}
-	if s.Subscribed[m.Name] {
-		l.attributes = append(l.attributes, `\Subscribed`)
-	}
-	return l
 }
 
 func (c *conn) sendListing(response string, l listing) {

@@ -41,7 +41,14 @@ func runCreate(ctx context.Context, c *conn, cmd *command) error {
 	}) || !d.ExpectCRLF() {
 		return d.Err()
 	}
-	wish := account.CreateMailbox{Name: name, UIDValidity: uint32(c.now())}
+	at, err := c.whose(ctx, name)
+	if err != nil {
+		return err
+	}
+	if at.id == "" {
+		return account.ErrMayNotCreate
+	}
+	wish := account.CreateMailbox{Name: at.name, UIDValidity: uint32(c.now())}
 	switch len(uses) {
 	case 0:
 	case 1:
@@ -49,8 +56,11 @@ func runCreate(ctx context.Context, c *conn, cmd *command) error {
 	default: // RFC 6154 section 3 lets a server refuse combinations.
 		return coded("USEATTR", domain.Errorf(domain.Invalid, "a mailbox has one special use at most"))
 	}
-	_, err := c.do(ctx, wish)
-	if err != nil && len(uses) > 0 && !domain.Is(err, domain.Unavailable) {
+	done, err := c.doOf(ctx, at.owner, wish)
+	if err == nil {
+		cmd.ok(c.created(at.owner, done.Events), "")
+	}
+	if err != nil && len(uses) > 0 && !c.foreign(at.owner) && !domain.Is(err, domain.Unavailable) {
 		if c.view(ctx, func(s *account.State) error {
 			_, err := account.Decide(s, account.CreateMailbox{Name: name})
 			return err
@@ -67,7 +77,10 @@ func runDelete(ctx context.Context, c *conn, cmd *command) error {
 	if !mailboxName(cmd.dec, &name) || !cmd.dec.ExpectCRLF() {
 		return cmd.dec.Err()
 	}
-	_, err := c.do(ctx, account.DeleteMailbox{Name: name})
+	at, err := c.whose(ctx, name)
+	if err == nil {
+		_, err = c.doOf(ctx, at.owner, account.DeleteMailbox{Name: at.name})
+	}
 	return err
 }
 
@@ -77,7 +90,18 @@ func runRename(ctx context.Context, c *conn, cmd *command) error {
 	if !mailboxName(cmd.dec, &from) || !mailboxName(cmd.dec, &to) || !cmd.dec.ExpectCRLF() {
 		return cmd.dec.Err()
 	}
-	_, err := c.do(ctx, account.RenameMailbox{From: from, To: to, Now: c.now(), UIDValidity: uint32(c.now())})
+	source, err := c.whose(ctx, from)
+	if err != nil {
+		return err
+	}
+	target, err := c.whose(ctx, to)
+	switch {
+	case err != nil:
+		return err
+	case source.id != target.id: // A mailbox and the numbers of its messages belong to one account's log.
+		return domain.Errorf(domain.Invalid, "a mailbox cannot be renamed into another account: copy its messages")
+	}
+	_, err = c.doOf(ctx, source.owner, account.RenameMailbox{From: source.name, To: target.name, Now: c.now(), UIDValidity: uint32(c.now())})
 	return err
 }
 
@@ -87,15 +111,30 @@ func runSubscribe(ctx context.Context, c *conn, cmd *command) error {
 	if !mailboxName(cmd.dec, &name) || !cmd.dec.ExpectCRLF() {
 		return cmd.dec.Err()
 	}
-	_, err := c.do(ctx, account.Subscribe{Name: name, On: cmd.name == "SUBSCRIBE"})
+	at, err := c.whose(ctx, name)
+	if err != nil {
+		return err
+	}
+	if at.id != "" {
+		name = at.full() // in its one spelling, as LIST shows it
+	}
+	_, err = c.do(ctx, account.Subscribe{Name: name, On: cmd.name == "SUBSCRIBE"})
 	return err
 }
 
-// runNamespace is NAMESPACE (RFC 9051 section 6.3.10): personal mailboxes without a prefix, and nobody else's.
+// runNamespace is NAMESPACE (RFC 9051 section 6.3.10): personal mailboxes without a prefix, and those of others below theirs.
 func runNamespace(_ context.Context, c *conn, cmd *command) error {
 	if !cmd.dec.ExpectCRLF() {
 		return cmd.dec.Err()
 	}
-	c.enc.Raw(`* NAMESPACE (("" "/")) NIL NIL` + "\r\n")
+	c.enc.Raw(`* NAMESPACE (("" "/"))`)
+	for _, prefix := range []string{c.server.namespaces.Others, c.server.namespaces.Shared} {
+		if c.without[aclName] {
+			c.enc.Raw(" NIL")
+		} else {
+			c.enc.Raw(" ((").String(prefix).Raw(` "/"))`)
+		}
+	}
+	c.enc.CRLF()
 	return nil
 }

@@ -18,17 +18,17 @@ func TestSelectTellsEverything(t *testing.T) {
 		"* OK [UNSEEN 2] ...",
 		"* OK [UIDVALIDITY ...] ...",
 		"* OK [UIDNEXT 3] ...",
-		"* OK [HIGHESTMODSEQ 3] ...",
+		"* OK [HIGHESTMODSEQ 3] ...", "* OK [MAILBOXID ...", "* OK [URLMECH INTERNAL] ...",
 		"OK [READ-WRITE] SELECT completed",
 	)
 	c.cmd("EXAMINE Trash").want(
 		"* OK [CLOSED] ...",
-		"* 0 EXISTS", "* 0 RECENT", "* FLAGS (...)", "* OK [PERMANENTFLAGS ()] ...", "* OK [UIDVALIDITY ...] ...", "* OK [UIDNEXT 1] ...", "* OK [HIGHESTMODSEQ 1] ...",
+		"* 0 EXISTS", "* 0 RECENT", "* FLAGS (...)", "* OK [PERMANENTFLAGS ()] ...", "* OK [UIDVALIDITY ...] ...", "* OK [UIDNEXT 1] ...", "* OK [HIGHESTMODSEQ 1] ...", "* OK [MAILBOXID ...", "* OK [URLMECH INTERNAL] ...",
 		"OK [READ-ONLY] EXAMINE completed",
 	)
 	c.cmd("SELECT nowhere").want("* OK [CLOSED] ...", "NO [NONEXISTENT] the mailbox does not exist")
 	c.cmd("EXPUNGE").bad("select a mailbox first")
-	c.cmd("SELECT INBOX (COLOUR)").bad("SELECT has no parameter of that name")
+	c.cmd("SELECT INBOX (COLOUR)").bad("there is no modifier COLOUR")
 }
 
 func TestSelectInRev2(t *testing.T) {
@@ -37,7 +37,7 @@ func TestSelectInRev2(t *testing.T) {
 	c := s.login()
 	c.cmd("ENABLE IMAP4rev2 CONDSTORE-NOT-YET").want("* ENABLED IMAP4rev2", "OK ENABLE completed")
 	c.cmd("SELECT Sent").want(
-		"* 0 EXISTS", "* FLAGS (...)", "* OK [PERMANENTFLAGS ...] ...", "* OK [UIDVALIDITY ...] ...", "* OK [UIDNEXT 1] ...", "* OK [HIGHESTMODSEQ ...] ...",
+		"* 0 EXISTS", "* FLAGS (...)", "* OK [PERMANENTFLAGS ...] ...", "* OK [UIDVALIDITY ...] ...", "* OK [UIDNEXT 1] ...", "* OK [HIGHESTMODSEQ ...] ...", "* OK [MAILBOXID ...", "* OK [URLMECH INTERNAL] ...",
 		`* LIST (\HasNoChildren \Sent \Subscribed) "/" Sent`,
 		"OK [READ-WRITE] SELECT completed",
 	)
@@ -62,7 +62,7 @@ func TestRecentIsToldOnce(t *testing.T) {
 func TestMailboxesAreMadeRenamedAndDeleted(t *testing.T) {
 	s := start(t)
 	c := s.login()
-	c.cmd("CREATE work/projects/").want("OK CREATE completed")
+	c.cmd("CREATE work/projects/").want("OK [MAILBOXID ...] CREATE completed")
 	c.cmd("CREATE work/projects").no("[ALREADYEXISTS] ...")
 	c.cmd("CREATE inbox").no("[ALREADYEXISTS] ...")
 	c.cmd(`CREATE ""`).no("[CANNOT] ...")
@@ -121,6 +121,7 @@ func TestStatus(t *testing.T) {
 		fmt.Sprintf("* STATUS Inbox (MESSAGES 2 UIDNEXT 3 UNSEEN 1 DELETED 1 SIZE %d)", len(mail(1))+len(mail(2))), "OK STATUS completed")
 	c.cmd("STATUS nowhere (MESSAGES)").no("[NONEXISTENT] ...")
 	c.cmd("STATUS INBOX ()").bad()
+	c.cmd("STATUS INBOX (APPENDLIMIT)").want("* STATUS INBOX (APPENDLIMIT 104857600)", "OK ...") // RFC 7889.
 	c.cmd("STATUS INBOX (COLOUR)").bad()
 }
 
@@ -174,7 +175,7 @@ func TestListForms(t *testing.T) {
 	c.cmd(`LIST (NONSENSE) "" *`).bad()
 	c.cmd(`LSUB "" *`).want(`* LSUB () "/" INBOX`, `* LSUB () "/" foo/bar/deep`, `* LSUB () "/" gone/away`, "OK ...")
 	c.cmd(`LSUB "" %%`).want(`* LSUB () "/" INBOX`, `* LSUB (\Noselect) "/" foo`, `* LSUB (\Noselect) "/" gone`, "OK ...")
-	c.cmd("NAMESPACE").want(`* NAMESPACE (("" "/")) NIL NIL`, "OK ...")
+	c.cmd("NAMESPACE").want(`* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Shared Folders/" "/"))`, "OK ...")
 }
 
 func TestPatterns(t *testing.T) {

@@ -36,9 +36,9 @@ func TestAppend(t *testing.T) {
 	c.cmd("APPEND INBOX (bad flag(s) {3+}\r\nabc").bad()
 	c.cmd(`APPEND INBOX "yesterday" {3+}` + "\r\nabc").bad()
 	c.cmd("APPEND INBOX {5+}\r\nhello ").bad()
-	c.cmd("APPEND INBOX UTF8 (~{5+}\r\nhello)").ok("[APPENDUID ...] ...")
-	c.cmd("APPEND INBOX ~{5+}\r\nhe\x00lo").ok("[APPENDUID ...] ...")
-	c.cmd("EXAMINE INBOX").has("* 4 EXISTS")
+	c.cmd("APPEND INBOX ~{5+}\r\nhello").ok("[APPENDUID ...] ...")
+	c.cmd("APPEND INBOX {5+}\r\nhe\x00lo").bad("NUL ...")
+	c.cmd("EXAMINE INBOX").has("* 3 EXISTS")
 }
 
 func TestAppendOverQuota(t *testing.T) {
@@ -71,7 +71,7 @@ func TestStore(t *testing.T) {
 	c.cmd(`STORE 4 FLAGS ()`).bad("the mailbox has 3 messages: ...")
 	c.cmd(`STORE 0 FLAGS ()`).bad()
 	c.cmd(`STORE 2:1 FLAGS (\Bogus)`).no("[CANNOT] ...")
-	c.cmd(`STORE 1 (UNCHANGEDSINCE 5) FLAGS ()`).bad("STORE has no modifier of that name")
+	c.cmd(`STORE 1 (UNHEARDOF 5) FLAGS ()`).bad("there is no modifier UNHEARDOF")
 	c.cmd(`STORE 1 COLOUR red`).bad()
 	c.cmd(`EXAMINE INBOX`).ok()
 	c.cmd(`STORE 1 FLAGS ()`).no("[READ-ONLY] ...")
@@ -234,10 +234,9 @@ func TestErasedAccountsEndTheirSessions(t *testing.T) {
 	if err := s.Directory.Erase(t.Context(), "test", s.account); err != nil {
 		t.Fatal(err)
 	}
-	idle.expect("* BYE [CONTACTADMIN] the account was erased")
+	idle.expect("* BYE [...")
 	idle.ended()
-	busy.begin("NOOP")
-	busy.expect("* BYE [CONTACTADMIN] the account was erased")
+	busy.expect("* BYE [...")
 	busy.ended()
 	s.dial().cmd("LOGIN %s %s", alice, password).no("[AUTHENTICATIONFAILED] ...")
 }

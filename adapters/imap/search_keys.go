@@ -44,7 +44,12 @@ func init() {
 		return search.Not{Key: search.Flag{Name: name}}, ok
 	})
 	// RFC 3501 section 6.4.4; IMAP4rev2 has no \Recent.
-	recent := func(p *searchParser) search.Key { return search.UIDs{Set: p.c.sel.recent} }
+	recent := func(p *searchParser) search.Key {
+		if p.sel == nil {
+			return search.None{}
+		}
+		return search.UIDs{Set: p.sel.recent}
+	}
 	searches("", "RECENT", func(p *searchParser) (search.Key, bool) { return recent(p), true })
 	searches("", "OLD", func(p *searchParser) (search.Key, bool) { return search.Not{Key: recent(p)}, true })
 	searches("", "NEW", func(p *searchParser) (search.Key, bool) {
@@ -102,7 +107,14 @@ func init() {
 		if !p.d.ExpectSP() || !p.d.ExpectNumSet(&set) {
 			return nil, false
 		}
-		uids, err := p.c.sel.resolve(set, true)
+		if p.sel == nil && !set.Saved { // "*" is another message in each mailbox.
+			key := search.Or{search.UIDs{Set: set.Resolve(domain.AllUIDs.Hi)}}
+			if set.Dynamic() {
+				key = append(key, search.Newest{})
+			}
+			return key, true
+		}
+		uids, err := p.resolve(set, true)
 		return search.UIDs{Set: uids}, err == nil || p.d.Fail(err)
 	})
 	searches("", "NOT", func(p *searchParser) (search.Key, bool) {
@@ -145,7 +157,9 @@ func dates(capability, prefix string, key func(search.Days) search.Key) {
 type searchParser struct {
 	c       *conn
 	d       *wire.Decoder
-	charset string // of the strings; empty means UTF-8, which US-ASCII is a part of
+	sel     *selected // nil when other mailboxes than the selected one are searched
+	fuzzy   int       // texts that are looked for fuzzily
+	charset string    // of the strings; empty means UTF-8, which US-ASCII is a part of
 }
 
 // keys reads one or more keys, all of which must match.
@@ -191,7 +205,7 @@ func (p *searchParser) key() (search.Key, bool) {
 		return nil, false
 	}
 	known, found := searchKeys[name]
-	if !found || p.c.server.without[known.capability] {
+	if !found || p.c.without[known.capability] {
 		return nil, d.Fail(wire.Syntaxf("unknown search key %s", name))
 	}
 	k, ok := known.parse(p)
@@ -200,11 +214,23 @@ func (p *searchParser) key() (search.Key, bool) {
 
 // numbers turns sequence numbers into UIDs. A number that no message has matches none: clients ask for ranges beyond the end.
 func (p *searchParser) numbers(set wire.NumSet) (domain.UIDSet, error) {
-	if !set.Saved {
-		last := domain.UID(len(p.c.sel.uids))
+	if p.c.uidonly && !set.Saved {
+		return nil, uidRequired()
+	}
+	p.c.numbered = true // RFC 7162 section 3.2.10.2: then not even UID SEARCH may tell of expunges.
+	if !set.Saved && p.sel != nil {
+		last := domain.UID(len(p.sel.uids))
 		set = wire.NumSetOf(upTo(set.Resolve(last), last))
 	}
-	return p.c.sel.resolve(set, false)
+	return p.resolve(set, false)
+}
+
+// resolve gives the UIDs of what a session has a name for.
+func (p *searchParser) resolve(set wire.NumSet, uid bool) (domain.UIDSet, error) {
+	if p.sel == nil { // RFC 7377 section 2.1: in other mailboxes nobody has numbered the messages.
+		return nil, wire.Syntaxf("sequence numbers and $ are those of the selected mailbox")
+	}
+	return p.sel.resolve(set, uid)
 }
 
 // text reads a string and gives it in UTF-8.
@@ -238,9 +264,10 @@ func (p *searchParser) interval() (int64, bool) {
 // searchCharsets is what BADCHARSET offers (RFC 9051 section 7.1): the usual ones of all that are understood.
 const searchCharsets = "US-ASCII UTF-8 ISO-8859-1 ISO-8859-2 ISO-8859-15 WINDOWS-1251 WINDOWS-1252 KOI8-R ISO-2022-JP SHIFT_JIS EUC-JP GB18030 BIG5 EUC-KR"
 
-func (p *searchParser) checkCharset() error {
-	if p.c.utf8 && !p.c.rev2 {
-		return wire.Syntaxf("CHARSET is not allowed with UTF8=ACCEPT") // RFC 6855 section 3.
+// parseCharset reads the charset of the strings and the space behind it.
+func (p *searchParser) parseCharset() error {
+	if !p.d.ExpectAString(&p.charset) || !p.d.ExpectSP() {
+		return p.d.Err()
 	}
 	if !message.KnownCharset(p.charset) {
 		return coded("BADCHARSET ("+searchCharsets+")", domain.Errorf(domain.Invalid, "the charset is unknown"))

@@ -73,30 +73,32 @@ func parseBody(_ *conn, d *wire.Decoder, name string) (fetchItem, bool) {
 			return nil
 		}}, d.Err() == nil
 	}
+	ok := s.parse(d) && s.parsePartial(d)
+	return s.item(), ok
+}
+
+// parse reads what stands in brackets, with them.
+func (s *section) parse(d *wire.Decoder) bool {
 	if !d.ExpectSpecial('[') || !s.parsePath(d) {
-		return fetchItem{}, false
+		return false
 	}
 	if !d.Next(']') {
 		var kind string
 		if !d.ExpectLabel(&kind) {
-			return fetchItem{}, false
+			return false
 		}
 		known, ok := sectionKinds[kind]
 		if !ok || known == mimeOf && len(s.path) == 0 { // RFC 9051 section 9, section-text: MIME needs a part.
-			return fetchItem{}, d.Fail(wire.Syntaxf("unknown section %s", kind))
+			return d.Fail(wire.Syntaxf("unknown section %s", kind))
 		}
 		s.kind = known
 		s.name += kind
 		if (known == fieldsOf || known == fieldsNotOf) && !s.parseFields(d) {
-			return fetchItem{}, false
+			return false
 		}
 	}
-	if !d.ExpectSpecial(']') {
-		return fetchItem{}, false
-	}
 	s.name += "]"
-	ok := s.parsePartial(d)
-	return s.item(), ok
+	return d.ExpectSpecial(']')
 }
 
 // parsePath reads part numbers and, when something follows them, the dot behind. It extends the name with "[" and what it read.

@@ -88,7 +88,8 @@ func (r *fetchReply) sendProduced(s *section, binary bool, produce producer) err
 	skip, n := s.cut(m.size)
 	binary = binary && m.nul // RFC 3516 section 4.2: literal8 is for data that has NUL.
 	if m.size <= streamBuffer {
-		return r.sendLiteral(s.name, bytes.NewReader(m.kept[skip:skip+n]), n, binary)
+		kept := m.kept[skip : skip+n]
+		return r.sendLiteral(s.name, bytes.NewReader(kept), n, binary && bytes.IndexByte(kept, 0) >= 0)
 	}
 	// The first pass has read every octet and found it sound, so the literal may begin.
 	enc := r.item(s.name).Literal(n, binary)
@@ -135,13 +136,15 @@ func (c *cutter) Write(p []byte) (int, error) {
 
 // measure counts what is written to it and keeps the beginning.
 type measure struct {
-	size int64
-	nul  bool
-	kept []byte // within its capacity
+	size  int64
+	lines int64
+	nul   bool
+	kept  []byte // within its capacity
 }
 
 func (m *measure) Write(p []byte) (int, error) {
 	m.size += int64(len(p))
+	m.lines += int64(bytes.Count(p, []byte{'\n'}))
 	m.kept = append(m.kept, p[:min(len(p), cap(m.kept)-len(m.kept))]...)
 	m.nul = m.nul || bytes.IndexByte(p, 0) >= 0
 	return len(p), nil

@@ -109,7 +109,7 @@ func TestSections(t *testing.T) {
 	}
 	// RFC 3516 section 4.2: NUL makes it a literal8.
 	c.cmd("FETCH 1 (BINARY.SIZE[2] BINARY.SIZE[4.1] BINARY.SIZE[9] BINARY.PEEK[2] BINARY.PEEK[2]<3.1>)").want(
-		"* 1 FETCH (BINARY.SIZE[2] 4 BINARY.SIZE[4.1] 8 BINARY.SIZE[9] 0 BINARY[2] ~"+lit("tw\x00o")+" BINARY[2]<3> ~"+lit("o")+")", "OK FETCH completed")
+		"* 1 FETCH (BINARY.SIZE[2] 4 BINARY.SIZE[4.1] 8 BINARY.SIZE[9] 0 BINARY[2] ~"+lit("tw\x00o")+" BINARY[2]<3> "+lit("o")+")", "OK FETCH completed")
 }
 
 func TestBinaryOfUnknownEncoding(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 )
 
 func init() {
-	register(spec{name: "SELECT", states: loggedIn, run: runSelect})
-	register(spec{name: "EXAMINE", states: loggedIn, run: runSelect})
+	register(spec{name: "SELECT", states: loggedIn, fresh: true, run: runSelect})
+	register(spec{name: "EXAMINE", states: loggedIn, fresh: true, run: runSelect})
 	register(spec{name: "CLOSE", states: mailboxSelected, run: runClose})
 	register(spec{name: "UNSELECT", states: mailboxSelected, run: runClose, capabilities: []string{"UNSELECT"}}) // RFC 3691.
 }
@@ -22,37 +22,33 @@ type opening struct {
 	sel         selected
 	validity    uint32
 	next        domain.UID
-	modseq      domain.Tx
-	firstUnseen int // sequence number; 0 if every message is seen
+	changed     []flagged // what QRESYNC asks for
+	firstUnseen int       // sequence number; 0 if every message is seen
 	recent      domain.UID
 	keywords    []string
+	named       event.Flags // the keywords that FLAGS lists
 	listing     listing
 }
 
 // selectRequest is a parsed SELECT. Parameters (RFC 4466 section 2.4) fill in more of it.
 type selectRequest struct {
-	mailbox  string
-	readOnly bool
+	mailbox   string
+	readOnly  bool
+	condstore bool
+	resync    *resync // QRESYNC; nil without it
 }
 
 // selectParameters parse what may stand in parentheses behind the mailbox, by name. Extensions add theirs from init.
-var selectParameters = map[string]func(d *wire.Decoder, r *selectRequest) bool{}
+var selectParameters = map[string]func(c *conn, d *wire.Decoder, r *selectRequest) bool{}
 
-func (r *selectRequest) parse(d *wire.Decoder) bool {
+// selectTells write more of what SELECT tells. Extensions add theirs from init.
+var selectTells []func(c *conn)
+
+func (r *selectRequest) parse(c *conn, d *wire.Decoder) bool {
 	if !mailboxName(d, &r.mailbox) {
 		return false
 	}
-	if d.SP() && !d.ExpectList(func() bool {
-		var name string
-		if !d.ExpectName(&name) {
-			return false
-		}
-		parameter, known := selectParameters[name]
-		if !known {
-			return d.Fail(wire.Syntaxf("SELECT has no parameter of that name"))
-		}
-		return parameter(d, r)
-	}) {
+	if d.SP() && !expectModifiers(c, d, selectParameters, r) {
 		return false
 	}
 	return d.ExpectCRLF()
@@ -61,62 +57,112 @@ func (r *selectRequest) parse(d *wire.Decoder) bool {
 // runSelect is SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3, RFC 3501 section 6.3.1).
 func runSelect(ctx context.Context, c *conn, cmd *command) error {
 	r := selectRequest{readOnly: cmd.name == "EXAMINE"}
-	if !r.parse(cmd.dec) {
+	if !r.parse(c, cmd.dec) {
 		return cmd.dec.Err()
 	}
 	if c.sel != nil { // whatever becomes of this command, the mailbox is no longer selected (RFC 9051 section 6.3.2).
-		c.sel = nil
+		c.deselect()
 		c.status("*", "OK", "CLOSED", "the mailbox is no longer selected")
+	}
+	if r.condstore {
+		c.enableCondstore()
 	}
 	if err := c.watchAccount(ctx); err != nil {
 		return err
 	}
-	var o opening
-	err := c.view(ctx, func(s *account.State) error {
-		m, ok := s.Mailbox(r.mailbox)
-		if !ok {
-			return domain.Errorf(domain.NotFound, "the mailbox does not exist")
+	at, err := c.whoseNow(ctx, r.mailbox)
+	if err != nil {
+		return err
+	}
+	subscribed := false
+	if c.rev2 && c.foreign(at.owner) {
+		if subscribed, err = c.subscribes(ctx, at.full()); err != nil {
+			return err
 		}
+	}
+	var o opening
+	err = c.viewOf(ctx, at.owner, func(s *account.State) error {
+		m, err := c.reach(s, at, account.MayRead)
+		if err != nil {
+			return err
+		}
+		rights := c.rights(at.owner, m)
 		o = opening{
-			sel:      selected{mailbox: m.ID, name: m.Name, uids: slices.Clone(m.UID), seen: s.Tx, readOnly: r.readOnly, keywords: len(s.Keywords)},
+			sel: selected{
+				owner: at.owner, mailbox: m.ID, rights: rights, uids: slices.Clone(m.UID), seen: s.Tx, told: m.ModSeq,
+				examined: r.readOnly, readOnly: r.readOnly || rights&mayChange == 0,
+			},
 			validity: m.UIDValidity,
 			next:     m.UIDNext,
-			modseq:   m.ModSeq,
-			recent:   c.server.recent.above(c.id, m),
+			recent:   c.server.recent.above(at.id, m),
 			keywords: slices.Clone(s.Keywords),
+			named:    c.named(at.owner, s, m),
 		}
 		if m.Counts.Unseen > 0 {
 			o.firstUnseen = 1 + slices.IndexFunc(m.Flags, func(f event.Flags) bool { return f&event.Seen == 0 })
 		}
 		if c.rev2 {
-			o.listing = listOne(s, m)
+			o.listing = c.listOne(at.owner, s, m, subscribed || !c.foreign(at.owner) && s.Subscribed[m.Name])
+		}
+		if r.resync != nil && r.resync.validity == m.UIDValidity { // RFC 7162 section 3.2.5: otherwise nothing changed.
+			o.changed = r.resync.changedSince(m)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	if c.foreign(at.owner) {
+		if o.sel.watch, err = c.accounts.Watch(ctx, at.id); err != nil {
+			return c.unlessGone(at.owner, err)
+		}
+	}
 	c.sel = &o.sel
 	cmd.updated = true
 	c.claim(o.sel.uids, o.recent)
 	c.enc.Raw("* ").Number(uint64(len(o.sel.uids))).Raw(" EXISTS\r\n")
 	c.sendRecent()
+	c.sel.keywords = o.named
 	c.sendFlagNames(o.keywords)
-	if o.firstUnseen > 0 && !c.rev2 { // RFC 9051 appendix E: IMAP4rev2 has it no more.
+	if o.firstUnseen > 0 && !c.rev2 && !c.uidonly { // RFC 9051 appendix E: IMAP4rev2 has it no more.
 		c.enc.Raw("* OK [UNSEEN ").Number(uint64(o.firstUnseen)).Raw("] First unseen\r\n")
 	}
 	c.enc.Raw("* OK [UIDVALIDITY ").Number(uint64(o.validity)).Raw("] UIDs valid\r\n")
 	c.enc.Raw("* OK [UIDNEXT ").Number(uint64(o.next)).Raw("] Next UID\r\n")
-	c.enc.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(o.modseq)).Raw("] Highest\r\n") // RFC 7162 section 3.1.2.1: from every SELECT.
+	if !c.without[condstore] { // RFC 7162 section 3.1.2.1: from every SELECT.
+		c.sendModSeq("Highest")
+	}
+	for _, tell := range selectTells {
+		tell(c)
+	}
 	if c.rev2 {
 		c.sendListing("LIST", o.listing)
 	}
-	if r.readOnly {
+	if r.resync != nil && r.resync.validity == o.validity && r.resync.since < o.sel.told {
+		if err := c.sendEarlier(ctx, *r.resync, o.next); err != nil {
+			c.deselect()
+			return err
+		}
+		c.sendFlags(o.changed, o.keywords)
+		c.sel.ahead = false
+	}
+	if o.sel.readOnly { // RFC 4314 section 5.2.
 		cmd.ok("READ-ONLY", "")
 	} else {
 		cmd.ok("READ-WRITE", "")
 	}
 	return nil
+}
+
+// mayChange are the rights without which a mailbox is selected read-only (RFC 4314 section 5.2).
+const mayChange = account.MaySee | account.MayWrite | account.MayInsert | account.MayMark | account.MayExpunge
+
+// subscribes tells whether the user subscribes to a name.
+func (c *conn) subscribes(ctx context.Context, name string) (is bool, err error) {
+	return is, c.view(ctx, func(s *account.State) error {
+		is = s.Subscribed[name]
+		return nil
+	})
 }
 
 // watchAccount begins to follow the account's changes, which also keeps its state in memory while the session lasts.
@@ -133,12 +179,12 @@ func runClose(ctx context.Context, c *conn, cmd *command) error {
 		return cmd.dec.Err()
 	}
 	sel := c.sel
-	c.sel = nil
+	c.deselect()
 	if cmd.name == "UNSELECT" || sel.readOnly || sel.gone {
 		return nil
 	}
-	_, err := c.do(ctx, account.Expunge{Mailbox: sel.mailbox})
-	if domain.Is(err, domain.NotFound) { // deleted meanwhile: nothing is left to expunge.
+	_, err := c.doOf(ctx, sel.owner, account.Expunge{Mailbox: sel.mailbox})
+	if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Denied) { // deleted meanwhile, or without the right "e" (RFC 4314 section 4): nothing is expunged.
 		return nil
 	}
 	return err

@@ -1,25 +1,64 @@
 package imap
 
 import (
+	"context"
 	"slices"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/projections/door"
 )
 
 // selected is a session's view of its selected mailbox: what its client has been told, which may be older than the account's state. All
 // sequence numbers are positions in this view.
 type selected struct {
+	owner    owner
 	mailbox  domain.MailboxID
-	name     string       // as it was when selected
-	uids     []domain.UID // the message with sequence number i has uids[i-1]; rising
-	seen     domain.Tx    // flags, arrivals and keywords up to here are known to the client
-	expunged bool         // uids holds messages that are gone, whose EXPUNGE had to wait
-	gone     bool         // the mailbox was deleted
-	readOnly bool         // EXAMINE
-	keywords int          // how many of the account's keywords FLAGS has shown
+	rights   account.Rights // of the user, as the client was last told of them
+	watch    *door.Watch    // of the owner; nil when that is the session's own account, which conn watches
+	uids     []domain.UID   // the message with sequence number i has uids[i-1]; rising
+	seen     domain.Tx      // flags, arrivals and keywords up to here are known to the client
+	answered domain.Tx      // seen when the last command was answered; NOTIFY tells of changes between commands
+	told     domain.Tx      // the mod-sequence up to which the client knows everything, expunges too
+	ahead    bool           // it may have seen mod-sequences above told
+	shrunk   bool           // it was told of expunges, and not yet of the mod-sequence that goes with them
+	expunged bool           // uids holds messages that are gone, whose EXPUNGE had to wait
+	gone     bool           // the mailbox was deleted
+	examined bool           // EXAMINE
+	readOnly bool           // EXAMINE, or the rights let nothing be changed
+	keywords event.Flags    // those of the account's keywords that FLAGS has shown
 	recent   domain.UIDSet
 	saved    domain.UIDSet // "$", the result of the last SEARCH RETURN (SAVE) (RFC 5182)
+	contexts []*searchContext
+}
+
+// mayWriteNow tells whether a mailbox that was read-only when the client was last told has been opened to it since, by rights that were given meanwhile.
+func (c *conn) mayWriteNow(ctx context.Context) (may bool) {
+	if !c.sel.examined && c.foreign(c.sel.owner) {
+		_ = c.inSelected(ctx, func(_ *account.State, m *account.Mailbox) error {
+			may = c.rights(c.sel.owner, m)&mayChange != 0
+			return nil
+		})
+	}
+	return may
+}
+
+// changes has a token when something has changed in an account that is not the session's own.
+func (s *selected) changes() <-chan struct{} {
+	if s == nil || s.watch == nil {
+		return nil
+	}
+	return s.watch.C
+}
+
+// deselect leaves the selected mailbox, if there is one.
+func (c *conn) deselect() {
+	if c.sel != nil && c.sel.watch != nil {
+		c.sel.watch.Close()
+	}
+	c.sel = nil
 }
 
 // last is the highest UID in the view; 0 when it is empty.
@@ -32,8 +71,22 @@ func (s *selected) last() domain.UID {
 
 // seq finds the sequence number of a message.
 func (s *selected) seq(uid domain.UID) (uint32, bool) {
+	// Where nothing was ever expunged, the UID alone tells.
+	if n := len(s.uids); n > 0 && uid >= s.uids[0] && int(uid-s.uids[0]) < n && s.uids[uid-s.uids[0]] == uid {
+		return uint32(uid-s.uids[0]) + 1, true
+	}
 	i, found := slices.BinarySearch(s.uids, uid)
 	return uint32(i + 1), found
+}
+
+// seqs turns UIDs of the view into sequence numbers.
+func (s *selected) seqs(uids domain.UIDSet) (numbers domain.UIDSet) {
+	for uid := range uids.All() {
+		if seq, found := s.seq(uid); found {
+			numbers = numbers.Add(domain.UID(seq))
+		}
+	}
+	return numbers
 }
 
 // isRecent reports whether the session was the first to be told of a message (RFC 3501 section 2.3.2).

@@ -3,63 +3,83 @@ package imap
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"iter"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/streampost/streampost/adapters/netline"
+	"github.com/streampost/streampost/adapters/sasl"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/search"
 	"github.com/streampost/streampost/projections/door"
+	"github.com/streampost/streampost/projections/ordering"
 )
 
 // Config is what a Server needs. Accounts and Directory are required.
 type Config struct {
 	Accounts  *door.Accounts
 	Directory *door.Directory
+	// Index makes SEARCH fast; without it every message is read. It never changes what is found.
+	Index Index
+	// Extracts adds text to the bodies that SEARCH looks through; nil: none.
+	Extracts Extracts
+	// Tables make SORT and THREAD fast. Servers share them; the default is one's own.
+	Tables *ordering.Tables
 	// TLS is for STARTTLS and for implicit TLS; nil means that there is neither.
 	TLS *tls.Config
 	// AllowInsecureAuth lets clients on this machine log in without TLS; others never may.
 	AllowInsecureAuth bool
 	Limits            Limits
+	Proxies           []netip.Prefix // see netline.Config
 	// Without names capabilities that are not advertised, and whose commands are unknown, for clients that stumble over them.
 	Without []string
+	// Namespaces are where mailboxes of others are.
+	Namespaces Namespaces
+	// Anyone lets users give rights to all others at once, and so put mailboxes into everybody's list.
+	Anyone bool
+	// Clients are rules for some of them.
+	Clients []ClientRule
+	// MessageLimit bounds what one command may name (RFC 9738); by default nothing does.
+	MessageLimit MessageLimit
+	// Admins are the addresses of those who may see and set the quota of all users.
+	Admins []string
+	// Node makes sessions end when their account gets another primary than this node, so that clients go there. Empty: they stay, since every node serves
+	// every account.
+	Node string
+	// Tokens checks access tokens; nil: none are taken.
+	Tokens sasl.Tokens
+	// JMAP is the URL of the session resource where the same accounts are served by JMAP (RFC 9698); empty where they are not.
+	JMAP    string
 	Name    string // as ID shows it (RFC 2971); default Streampost
 	Version string // as ID shows it; may be empty
 	Logger  *slog.Logger
-	Metrics Metrics
+	Metrics netline.Metrics
 	Now     func() time.Time // default time.Now; it dates messages and mailboxes
 }
 
-// Metrics hears what happens. Its methods are called by many connections at once and must not block.
-type Metrics interface {
-	Connected()
-	Disconnected()
-	LoggedIn(ok bool)
-	// Answered tells of one command: its name in upper case (OTHER if unknown), how it was answered (OK, NO or BAD) and how long it ran.
-	Answered(command, status string, took time.Duration)
+// Index answers questions about the text of an account's messages; see projections/search.Index.
+type Index interface {
+	Answer(ctx context.Context, id domain.AccountID, questions []search.Question) (*search.Answers, error)
 }
 
-type noMetrics struct{}
-
-func (noMetrics) Connected()                            {}
-func (noMetrics) Disconnected()                         {}
-func (noMetrics) LoggedIn(bool)                         {}
-func (noMetrics) Answered(_, _ string, _ time.Duration) {}
+// Extracts gives what was extracted from the attachments of a message; see projections/extracts.Index.
+type Extracts interface {
+	Texts(ctx context.Context, id domain.AccountID, email domain.EmailID) (iter.Seq[string], error)
+}
 
 // Server serves IMAP on any number of listeners.
 type Server struct {
-	cfg     Config
-	limits  Limits
-	without map[string]bool
-	recent  *watermarks
-
-	mu        sync.Mutex
-	draining  bool
-	listeners map[*netline.Listener]struct{}
-	serving   sync.WaitGroup // calls of Serve; none is added once draining
+	cfg        Config
+	limits     Limits
+	without    map[string]bool
+	rules      []rule
+	recent     *watermarks
+	namespaces Namespaces
+	service    netline.Service
 }
 
 // New makes a Server. Errors: domain.Invalid.
@@ -71,29 +91,51 @@ func New(cfg Config) (*Server, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Metrics == nil {
-		cfg.Metrics = noMetrics{}
+		cfg.Metrics = netline.NoMetrics{}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	fill(&cfg.Name, "Streampost")
-	s := &Server{
-		cfg:       cfg,
-		limits:    cfg.Limits.withDefaults(),
-		without:   map[string]bool{},
-		recent:    newWatermarks(cfg.Now().Unix()),
-		listeners: map[*netline.Listener]struct{}{},
+	if cfg.Tables == nil {
+		cfg.Tables = ordering.New(cfg.Accounts, 0)
 	}
-	for _, name := range cfg.Without {
-		s.without[name] = true
+	s := &Server{
+		cfg:        cfg,
+		limits:     cfg.Limits.withDefaults(),
+		recent:     newWatermarks(cfg.Now().Unix()),
+		namespaces: cfg.Namespaces.withDefaults(),
+	}
+	var err error
+	if s.without, err = switchedOff(cfg.Without); err != nil {
+		return nil, err
+	}
+	if s.rules, err = rules(cfg.Clients); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
+// mechanisms are those that remain when capabilities are switched off.
+func (s *Server) mechanisms(without map[string]bool) *sasl.Mechanisms {
+	m := &sasl.Mechanisms{Directory: s.cfg.Directory, Tokens: s.cfg.Tokens, Protocol: "imap"}
+	for name := range without {
+		if mechanism, is := strings.CutPrefix(name, "AUTH="); is {
+			m.Without = append(m.Without, mechanism)
+		}
+	}
+	return m
+}
+
 // parameter adds its value to a capability that has one.
 func (s *Server) parameter(name string) string {
-	if name == "APPENDLIMIT" {
+	switch name {
+	case "APPENDLIMIT":
 		return name + "=" + strconv.FormatInt(s.limits.Append, 10) // RFC 7889 section 3.
+	case "MESSAGELIMIT":
+		return name + "=" + strconv.Itoa(s.cfg.MessageLimit.Messages)
+	case "SAVELIMIT":
+		return name + "=" + strconv.Itoa(s.cfg.MessageLimit.Saved)
 	}
 	return name
 }
@@ -106,70 +148,19 @@ func (s *Server) Serve(ctx context.Context, inner net.Listener, implicitTLS bool
 	}
 	lines := netline.Config{
 		Limits:  s.limits.Line,
+		Proxies: s.cfg.Proxies,
 		Logger:  s.cfg.Logger,
 		OnOpen:  func(*netline.Conn) { s.cfg.Metrics.Connected() },
 		OnClose: func(*netline.Conn) { s.cfg.Metrics.Disconnected() },
+		OnLimit: s.cfg.Metrics.Refused,
 	}
 	lines.Limits.Idle = s.limits.Login
 	if !implicitTLS {
 		lines.Refusal = "* BYE [LIMIT] too many connections\r\n"
 	}
-	l := netline.New(inner, lines)
-	s.mu.Lock()
-	if s.draining {
-		s.mu.Unlock()
-		return l.Close()
-	}
-	s.listeners[l] = struct{}{}
-	s.serving.Add(1)
-	s.mu.Unlock()
-	defer s.serving.Done()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, l)
-		s.mu.Unlock()
-	}()
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	var running sync.WaitGroup
-	defer running.Wait()
-	for pause := time.Duration(0); ; {
-		accepted, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			running.Go(func() { newConn(s, accepted.(*netline.Conn)).serve(ctx, implicitTLS) })
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		default: // such as too many open files: waiting lets connections end.
-			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause == time.Second {
-				s.cfg.Logger.Warn("cannot accept connections", "error", err)
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-		}
-	}
+	return s.service.Serve(ctx, inner, lines, func(ctx context.Context, accepted *netline.Conn) { newConn(s, accepted).serve(ctx, implicitTLS) })
 }
 
 // Shutdown closes the listeners, lets every connection finish its command, says BYE and waits. When ctx ends first, the connections are
 // closed as they are, and its error is returned.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining = true
-	drained := make(chan error, len(s.listeners))
-	open := len(s.listeners)
-	for l := range s.listeners {
-		go func() { drained <- l.Drain(ctx) }()
-	}
-	s.mu.Unlock()
-	var all error
-	for range open {
-		all = errors.Join(all, <-drained)
-	}
-	s.serving.Wait()
-	return all
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.service.Shutdown(ctx) }

@@ -15,7 +15,7 @@ func TestGreetingLoginLogout(t *testing.T) {
 	c.cmd("LOGIN nobody@example.org %s", password).want("NO [AUTHENTICATIONFAILED] ...")
 	c.cmd("LOGIN %s {%d+}\r\n%s", alice, len(password), password).want("OK [CAPABILITY IMAP4rev1 IMAP4rev2 ... IDLE ...] logged in")
 	c.cmd("LOGIN %s %s", alice, password).bad("already logged in")
-	c.cmd("CAPABILITY").want("* CAPABILITY IMAP4rev1 IMAP4rev2 APPENDLIMIT=104857600 ...", "OK CAPABILITY completed")
+	c.cmd("CAPABILITY").want("* CAPABILITY IMAP4rev1 IMAP4rev2 ACL APPENDLIMIT=104857600 ...", "OK CAPABILITY completed")
 	c.cmd("STORE 1 FLAGS ()").bad("select a mailbox first")
 	c.cmd("XYZZY").bad("unknown command")
 	c.cmd("UID NOOP").bad("there is no UID NOOP")

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"slices"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
@@ -9,41 +10,47 @@ import (
 )
 
 func init() {
-	register(spec{name: "STATUS", states: loggedIn, run: runStatus})
+	register(spec{name: "STATUS", states: loggedIn, fresh: true, run: runStatus})
 	advertise("STATUS=SIZE", whenAuthenticated) // RFC 8438.
-	for name, item := range map[string]statusItem{
-		"MESSAGES":    func(_ *conn, m *account.Mailbox) uint64 { return uint64(m.Counts.Messages) },
-		"UIDNEXT":     func(_ *conn, m *account.Mailbox) uint64 { return uint64(m.UIDNext) },
-		"UIDVALIDITY": func(_ *conn, m *account.Mailbox) uint64 { return uint64(m.UIDValidity) },
-		"UNSEEN":      func(_ *conn, m *account.Mailbox) uint64 { return uint64(m.Counts.Unseen) },
-		"DELETED":     func(_ *conn, m *account.Mailbox) uint64 { return uint64(m.Counts.Deleted) },
-		"SIZE":        func(_ *conn, m *account.Mailbox) uint64 { return uint64(m.Counts.Bytes) },
-		"RECENT": func(c *conn, m *account.Mailbox) uint64 {
-			known := upTo(domain.UIDSet{{Lo: 1, Hi: 1<<32 - 1}}, c.server.recent.above(c.id, m))
+	for name, number := range map[string]func(c *conn, o owner, m *account.Mailbox) uint64{
+		"MESSAGES":    func(_ *conn, _ owner, m *account.Mailbox) uint64 { return uint64(m.Counts.Messages) },
+		"UIDNEXT":     func(_ *conn, _ owner, m *account.Mailbox) uint64 { return uint64(m.UIDNext) },
+		"UIDVALIDITY": func(_ *conn, _ owner, m *account.Mailbox) uint64 { return uint64(m.UIDValidity) },
+		"UNSEEN":      func(_ *conn, _ owner, m *account.Mailbox) uint64 { return uint64(m.Counts.Unseen) },
+		"DELETED":     func(_ *conn, _ owner, m *account.Mailbox) uint64 { return uint64(m.Counts.Deleted) },
+		"SIZE":        func(_ *conn, _ owner, m *account.Mailbox) uint64 { return uint64(m.Counts.Bytes) },
+		"RECENT": func(c *conn, o owner, m *account.Mailbox) uint64 {
+			known := upTo(domain.UIDSet{domain.AllUIDs}, c.server.recent.above(o.id, m))
 			return uint64(m.Len() - m.Select(known).Len())
 		},
 	} {
-		statusItems[name] = item
+		statusItems[name] = statusItem{number: number}
 	}
 }
 
-// statusItem gives one number of a mailbox. It runs inside a View.
-type statusItem func(c *conn, m *account.Mailbox) uint64
+// statusItem gives one number of a mailbox.
+type statusItem struct {
+	capability string                                            // that brings it; empty for the base protocol
+	number     func(c *conn, o owner, m *account.Mailbox) uint64 // runs inside a View
+	form       func(o owner, value uint64) string                // writes a value that is no plain number; nil for one that is
+}
 
 // statusItems are the items of STATUS and of LIST RETURN (STATUS) by name. Extensions add theirs from init.
 var statusItems = map[string]statusItem{}
 
 // expectStatusItems parses the items in parentheses.
-func expectStatusItems(d *wire.Decoder, names *[]string) bool {
+func (c *conn) expectStatusItems(d *wire.Decoder, names *[]string) bool {
 	ok := d.ExpectList(func() bool {
 		var name string
 		if !d.ExpectName(&name) {
 			return false
 		}
-		if statusItems[name] == nil {
+		if item, known := statusItems[name]; !known || c.without[item.capability] {
 			return d.Fail(wire.Syntaxf("STATUS has no item of that name"))
 		}
-		*names = append(*names, name)
+		if !slices.Contains(*names, name) { // so that the answer is no longer than the table of items.
+			*names = append(*names, name)
+		}
 		return true
 	})
 	if ok && len(*names) == 0 {
@@ -52,17 +59,24 @@ func expectStatusItems(d *wire.Decoder, names *[]string) bool {
 	return ok
 }
 
-func (c *conn) statusOf(m *account.Mailbox, names []string) []uint64 {
+func (c *conn) statusOf(o owner, m *account.Mailbox, names []string) []uint64 {
 	values := make([]uint64, len(names))
 	for i, name := range names {
-		values[i] = statusItems[name](c, m)
+		values[i] = statusItems[name].number(c, o, m)
 	}
 	return values
 }
 
-func (c *conn) sendStatus(mailbox string, names []string, values []uint64) {
+func (c *conn) sendStatus(o owner, mailbox string, names []string, values []uint64) {
 	c.enc.Raw("* STATUS ").Mailbox(mailbox).SP()
-	c.enc.List(len(names), func(i int) { c.enc.Raw(names[i]).SP().Number(values[i]) }).CRLF()
+	c.enc.List(len(names), func(i int) {
+		c.enc.Raw(names[i]).SP()
+		if form := statusItems[names[i]].form; form != nil {
+			c.enc.Raw(form(o, values[i]))
+		} else {
+			c.enc.Number(values[i])
+		}
+	}).CRLF()
 }
 
 // runStatus is STATUS (RFC 9051 section 6.3.11).
@@ -70,21 +84,25 @@ func runStatus(ctx context.Context, c *conn, cmd *command) error {
 	var name string
 	var items []string
 	d := cmd.dec
-	if !mailboxName(d, &name) || !d.ExpectSP() || !expectStatusItems(d, &items) || !d.ExpectCRLF() {
+	if !mailboxName(d, &name) || !d.ExpectSP() || !c.expectStatusItems(d, &items) || !d.ExpectCRLF() {
 		return d.Err()
 	}
+	c.enableByStatus(items)
+	at, err := c.whoseNow(ctx, name)
+	if err != nil {
+		return err
+	}
 	var values []uint64
-	err := c.view(ctx, func(s *account.State) error {
-		m, ok := s.Mailbox(name)
-		if !ok {
-			return domain.Errorf(domain.NotFound, "the mailbox does not exist")
+	err = c.viewOf(ctx, at.owner, func(s *account.State) error {
+		m, err := c.reach(s, at, account.MayRead)
+		if err == nil {
+			values = c.statusOf(at.owner, m, items)
 		}
-		values = c.statusOf(m, items)
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	c.sendStatus(name, items, values) // the name as the client wrote it, which it compares with.
+	c.sendStatus(at.owner, name, items, values) // the name as the client wrote it, which it compares with.
 	return nil
 }

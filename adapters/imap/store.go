@@ -22,24 +22,14 @@ type storeRequest struct {
 }
 
 // storeModifiers parse what may stand in parentheses before the flags, by name. Extensions add theirs from init.
-var storeModifiers = map[string]func(d *wire.Decoder, r *storeRequest) bool{}
+var storeModifiers = map[string]func(c *conn, d *wire.Decoder, r *storeRequest) bool{}
 
-func (r *storeRequest) parse(d *wire.Decoder) bool {
+func (r *storeRequest) parse(c *conn, d *wire.Decoder) bool {
 	if !numbers(d, &r.set) || !d.ExpectSP() {
 		return false
 	}
 	if d.Next('(') {
-		if !d.ExpectList(func() bool {
-			var name string
-			if !d.ExpectName(&name) {
-				return false
-			}
-			modifier, known := storeModifiers[name]
-			if !known {
-				return d.Fail(wire.Syntaxf("STORE has no modifier of that name"))
-			}
-			return modifier(d, r)
-		}) || !d.ExpectSP() {
+		if !expectModifiers(c, d, storeModifiers, r) || !d.ExpectSP() {
 			return false
 		}
 	}
@@ -64,50 +54,64 @@ func (r *storeRequest) parse(d *wire.Decoder) bool {
 // not what the client must expect, because somebody else has changed them too.
 func runStore(ctx context.Context, c *conn, cmd *command) error {
 	var r storeRequest
-	if !r.parse(cmd.dec) {
+	if !r.parse(c, cmd.dec) {
 		return cmd.dec.Err()
 	}
 	uids, err := c.sel.resolve(r.set, cmd.uid)
 	if err != nil || len(uids) == 0 {
 		return err
 	}
+	uids, short := c.limited(uids, c.messageLimit(false))
 	r.wish.Mailbox, r.wish.UIDs = c.sel.mailbox, uids
+	conditional := r.wish.UnchangedSince != nil
+	if conditional {
+		c.enableCondstore()
+	}
 	show := refresh{expunges: cmd.uid}
-	if r.silent {
-		if show.before, err = c.before(ctx, r.wish); err != nil {
-			return err
-		}
-		show.silent = &r.wish
-	} else {
+	if !r.silent || conditional { // RFC 7162 section 3.1.3: a conditional STORE is answered for each message, silent or not.
 		show.answer = uids
 	}
-	if _, err := c.do(ctx, r.wish); err != nil {
+	var refused domain.UIDSet
+	if _, err := c.doOn(ctx, c.sel.owner, func(s *account.State) (account.Command, error) {
+		refused = r.wish.Refused(s)
+		show.silent, show.before = nil, nil
+		switch m := s.Mailboxes[r.wish.Mailbox]; {
+		case m != nil && c.rights(c.sel.owner, m).Mutable() != account.AllRights.Mutable():
+			show.answer = uids // RFC 4314 section 4: some flags may stay as they are, which the client cannot foretell.
+		case r.silent:
+			show.silent, show.before = &r.wish, c.before(s, r.wish, refused)
+		}
+		return r.wish, nil
+	}); err != nil {
 		return c.ifGone(err)
 	}
+	if refused != nil { // RFC 7162 section 3.1.3: as numbers for STORE, as UIDs for UID STORE.
+		if !cmd.uid {
+			refused = c.sel.seqs(refused)
+		}
+		cmd.ok("MODIFIED "+refused.String(), "some of the messages were changed since")
+	}
+	c.tellLimit(cmd, short)
 	cmd.updated = true
 	return c.refresh(ctx, show)
 }
 
 // before gives the flags from which a client foretells the result of a silent STORE. Messages that were changed since the client was last told
-// of their flags are left out, unless the STORE replaces all flags.
-func (c *conn) before(ctx context.Context, wish account.StoreFlags) (known []flagged, err error) {
-	err = c.view(ctx, func(s *account.State) error {
-		known = known[:0]
-		m, ok := s.Mailboxes[wish.Mailbox]
-		if !ok {
-			return domain.Errorf(domain.NotFound, "the selected mailbox was deleted")
-		}
-		for _, r := range wish.UIDs {
-			i, _ := m.Index(r.Lo)
-			for ; i < m.Len() && m.UID[i] <= r.Hi; i++ {
-				if m.Modified[i] <= c.sel.seen || wish.Mode == account.ReplaceFlags {
-					known = append(known, flagged{m.UID[i], m.Flags[i]})
-				}
-			}
-		}
+// of their flags are left out, unless the STORE replaces all flags, and so are those that it does not change.
+func (c *conn) before(s *account.State, wish account.StoreFlags, refused domain.UIDSet) (known []flagged) {
+	m, ok := s.Mailboxes[wish.Mailbox]
+	if !ok {
 		return nil
+	}
+	m.Each(wish.UIDs, func(i int) {
+		told := m.Modified[i] <= c.sel.seen
+		// What NOTIFY told after the last answer may reach the client while it waits for this one, and then it cannot know which came first.
+		crossing := told && m.Modified[i] > c.sel.answered
+		if (told || wish.Mode == account.ReplaceFlags) && !crossing && !refused.Contains(m.UID[i]) {
+			known = append(known, flagged{uid: m.UID[i], flags: m.Flags[i]})
+		}
 	})
-	return known, err
+	return known
 }
 
 // foretell is what a client believes after a silent STORE.
@@ -119,16 +123,4 @@ func foretell(old event.Flags, mode account.StoreMode, named event.Flags) event.
 		return old &^ named
 	}
 	return named
-}
-
-// namedFlags gives those of the named flags that exist.
-func namedFlags(s *account.State, names []string) (flags event.Flags) {
-	for _, name := range names {
-		f, ok := account.SystemFlag(name)
-		if !ok {
-			f, _ = s.Keyword(name)
-		}
-		flags |= f
-	}
-	return flags
 }

@@ -11,8 +11,10 @@ import (
 
 // flagged is a message with its flags.
 type flagged struct {
-	uid   domain.UID
-	flags event.Flags
+	uid      domain.UID
+	flags    event.Flags
+	modseq   domain.Tx
+	foretold bool // the client knows the flags, but not the mod-sequence
 }
 
 // refresh says what a comparison of the session's view with the account's state shall send.
@@ -27,19 +29,25 @@ type refresh struct {
 
 // difference is what the account's state has and the session's view has not.
 type difference struct {
-	gone     bool // the mailbox
+	gone     bool // the mailbox, or the right to read it
 	nothing  bool
 	tx       domain.Tx
+	modseq   domain.Tx // of the mailbox
 	expunged bool
 	present  []domain.UID // what is left of the view, when something is expunged
 	arrived  []domain.UID
 	flags    []flagged
 	keywords []string
+	named    event.Flags // the keywords that FLAGS lists
+	rights   account.Rights
 	recent   domain.UID // arrivals above it are recent
 }
 
 // update sends what has changed in the selected mailbox since the client was last told. Without expunges the EXPUNGE responses wait.
 func (c *conn) update(ctx context.Context, expunges bool) error {
+	if c.quiet(newMessages) && !c.changed { // RFC 5465 section 3.1. Of what it does itself a client hears in any case.
+		return nil
+	}
 	return c.refresh(ctx, refresh{expunges: expunges})
 }
 
@@ -49,22 +57,33 @@ func (c *conn) refresh(ctx context.Context, r refresh) error {
 		return nil
 	}
 	var d difference
-	err := c.view(ctx, func(s *account.State) error {
+	err := c.viewOf(ctx, sel.owner, func(s *account.State) error {
 		d = c.compare(s, r)
 		return nil
 	})
-	if err != nil || d.nothing {
+	switch {
+	case c.foreign(sel.owner) && domain.Is(err, domain.NotFound): // the account was erased
+		d = difference{gone: true}
+	case err != nil:
 		return err
 	}
-	c.sendKeywords(d.keywords)
+	if d.nothing {
+		c.holdBack()
+		return c.enc.Err()
+	}
+	if !d.gone && d.rights != sel.rights {
+		c.sendRights(d)
+	}
+	c.sendKeywords(d.keywords, d.named)
 	if d.gone {
 		d.expunged = len(sel.uids) > 0
 		sel.gone = r.expunges
 	}
 	sel.expunged = d.expunged
 	if d.expunged && r.expunges {
+		c.expungeContexts(d.present)
 		c.sendExpunges(d.present)
-		sel.expunged = false
+		sel.expunged, sel.shrunk = false, true
 	}
 	if len(d.arrived) > 0 {
 		c.sendArrivals(d.arrived, d.recent)
@@ -73,21 +92,34 @@ func (c *conn) refresh(ctx context.Context, r refresh) error {
 	if !d.gone {
 		sel.seen = d.tx
 	}
+	if len(d.arrived) > 0 {
+		if err := c.sendNew(ctx, d.arrived); err != nil {
+			return err
+		}
+	}
+	if !d.gone && !sel.expunged {
+		sel.told = d.modseq
+	}
+	c.holdBack()
+	if err := c.updateContexts(ctx); err != nil {
+		return err
+	}
 	return c.enc.Err()
 }
 
 // compare finds the difference. It runs inside a View and copies what it keeps.
 func (c *conn) compare(s *account.State, r refresh) (d difference) {
 	sel := c.sel
-	m, ok := s.Mailboxes[sel.mailbox]
-	if !ok {
+	m := c.readable(s, sel.owner, sel.mailbox)
+	if m == nil {
 		return difference{gone: true}
 	}
-	changed := m.ModSeq > sel.seen
+	d.rights = c.rights(sel.owner, m)
+	changed := m.ModSeq > sel.seen || d.rights != sel.rights
 	if !changed && r.answer == nil && !(sel.expunged && r.expunges) {
 		return difference{nothing: true}
 	}
-	d.tx = s.Tx
+	d.tx, d.modseq = s.Tx, m.ModSeq
 	// UIDs are never used again, so those messages of the mailbox that the client may know are all in its view: equal numbers mean equal sets.
 	known, _ := slices.BinarySearch(m.UID, sel.last()+1)
 	if d.expunged = known < len(sel.uids); d.expunged && r.expunges {
@@ -95,31 +127,40 @@ func (c *conn) compare(s *account.State, r refresh) (d difference) {
 	}
 	if known < len(m.UID) {
 		d.arrived = slices.Clone(m.UID[known:])
-		d.recent = c.server.recent.above(c.id, m)
+		d.recent = c.server.recent.above(sel.owner.id, m)
 	}
 	before, named := r.before, event.Flags(0)
 	if r.silent != nil {
-		named = namedFlags(s, r.silent.Flags)
+		named = s.Named(r.silent.Flags)
 	}
+	quiet := c.quiet(newFlags)
 	answer := picker{uids: m.UID[:known], set: r.answer}
 	asked := answer.next()
 	for i, modified := range m.Modified[:known] {
 		if modified <= sel.seen && i != asked {
 			continue
 		}
-		if i == asked {
+		answered := i == asked
+		if answered {
 			asked = answer.next()
 		}
-		f := flagged{m.UID[i], m.Flags[i]}
+		if quiet && !answered && (r.silent == nil || !r.silent.UIDs.Contains(m.UID[i])) { // RFC 5465 section 5.
+			continue
+		}
+		f := flagged{uid: m.UID[i], flags: m.Flags[i], modseq: modified}
 		for len(before) > 0 && before[0].uid < f.uid {
 			before = before[1:]
 		}
 		if len(before) > 0 && before[0].uid == f.uid && f.flags == foretell(before[0].flags, r.silent.Mode, named) {
-			continue
+			if !c.condstore {
+				continue
+			}
+			f.foretold = true // RFC 7162 section 3.1.4.2, example 14.
 		}
 		d.flags = append(d.flags, f)
 	}
-	if len(d.flags) > 0 || len(s.Keywords) > sel.keywords {
+	d.named = c.named(sel.owner, s, m)
+	if len(d.flags) > 0 || d.named&^sel.keywords != 0 || d.rights != sel.rights {
 		d.keywords = slices.Clone(s.Keywords)
 	}
 	return d
@@ -149,45 +190,77 @@ func (p *picker) next() int {
 	return len(p.uids)
 }
 
-// sendKeywords tells of keywords that the account has got since the client was last told which there are (RFC 9051 section 7.3.5).
-func (c *conn) sendKeywords(keywords []string) {
-	if len(keywords) <= c.sel.keywords {
+// named gives the keywords that FLAGS lists for a mailbox: to the owner all of the account's, to others those that messages of the mailbox have, since the
+// rest would tell of mailboxes that they may not see (RFC 4314 section 6). It runs inside a View.
+func (c *conn) named(o owner, s *account.State, m *account.Mailbox) (named event.Flags) {
+	if !c.foreign(o) {
+		return event.KeywordFlag(len(s.Keywords)) - event.KeywordFlag(0) // also right for 59, where the first wraps to 0.
+	}
+	for _, flags := range m.Flags {
+		named |= flags
+	}
+	return named &^ named.System()
+}
+
+// sendKeywords tells of keywords that there are to be named since the client was last told which there are (RFC 9051 section 7.3.5). Those that it was told
+// of stay.
+func (c *conn) sendKeywords(keywords []string, named event.Flags) {
+	if named&^c.sel.keywords == 0 {
 		return
 	}
-	c.sel.keywords = len(keywords)
+	c.sel.keywords |= named
 	c.sendFlagNames(keywords)
 }
 
-// sendFlagNames writes FLAGS and PERMANENTFLAGS.
+// sendFlagNames writes FLAGS and PERMANENTFLAGS, which are those that the rights let one change (RFC 4314 section 5.1).
 func (c *conn) sendFlagNames(keywords []string) {
-	every := make([]byte, 0, 256)
-	for i, name := range append(systemFlags[:], keywords...) {
-		if i > 0 {
-			every = append(every, ' ')
-		}
-		every = append(every, name...)
+	every := c.sel.keywords | (^event.Flags(0)).System()
+	c.enc.Raw("* FLAGS (").Append(func(b []byte) []byte { return appendFlags(b, every, keywords, false) }).Raw(")\r\n* OK [PERMANENTFLAGS (")
+	most := event.MaxKeywords
+	if c.foreign(c.sel.owner) {
+		most = account.OthersKeywords
 	}
-	c.enc.Raw("* FLAGS (").Bytes(every).Raw(")\r\n* OK [PERMANENTFLAGS (")
-	if !c.sel.readOnly {
-		c.enc.Bytes(every)
-		if len(keywords) < event.MaxKeywords {
+	if mutable := every & c.sel.rights.Mutable(); !c.sel.readOnly {
+		c.enc.Append(func(b []byte) []byte { return appendFlags(b, mutable, keywords, false) })
+		if c.sel.rights&account.MayWrite != 0 && len(keywords) < most {
 			c.enc.Raw(` \*`) // RFC 9051 section 7.1: new keywords may be made.
 		}
 	}
 	c.enc.Raw(")] Flags kept\r\n")
 }
 
+// sendRights tells what the client may do now that its rights have changed: which flags it may change, and whether that is nothing at all
+// (RFC 4314 section 5.1, RFC 9051 section 7.1, READ-ONLY).
+func (c *conn) sendRights(d difference) {
+	sel := c.sel
+	sel.rights, sel.keywords = d.rights, sel.keywords|d.named
+	before := sel.readOnly
+	sel.readOnly = sel.examined || d.rights&mayChange == 0
+	c.sendFlagNames(d.keywords)
+	switch {
+	case sel.readOnly == before:
+	case sel.readOnly:
+		c.status("*", "OK", "READ-ONLY", "your rights on the mailbox have changed")
+	default:
+		c.status("*", "OK", "READ-WRITE", "your rights on the mailbox have changed")
+	}
+}
+
 // sendExpunges reduces the view to what is still there and tells of the rest. Numbers go from high to low, so that no EXPUNGE changes the
 // number in the next one.
 func (c *conn) sendExpunges(present []domain.UID) {
 	sel := c.sel
-	left := len(present)
-	for i := len(sel.uids) - 1; i >= 0; i-- {
-		if left > 0 && present[left-1] == sel.uids[i] {
-			left--
-			continue
+	if c.qresync || c.uidonly { // RFC 7162 section 3.2.10.2, RFC 9586 sections 3.4 and 3.6.
+		c.enc.Raw("* VANISHED ").Append(absent(domain.UIDs(sel.uids...), present).AppendText).CRLF()
+	} else {
+		left := len(present)
+		for i := len(sel.uids) - 1; i >= 0; i-- {
+			if left > 0 && present[left-1] == sel.uids[i] {
+				left--
+				continue
+			}
+			c.enc.Raw("* ").Number(uint64(i + 1)).Raw(" EXPUNGE\r\n")
 		}
-		c.enc.Raw("* ").Number(uint64(i + 1)).Raw(" EXPUNGE\r\n")
 	}
 	sel.uids = present
 	sel.recent = intersect(sel.recent, present)
@@ -219,7 +292,7 @@ func (c *conn) sendArrivals(arrived []domain.UID, recent domain.UID) {
 func (c *conn) claim(arrived []domain.UID, above domain.UID) {
 	sel := c.sel
 	if !sel.readOnly && len(arrived) > 0 {
-		above = c.server.recent.claim(c.id, sel.mailbox, above, arrived[len(arrived)-1])
+		above = c.server.recent.claim(sel.owner.id, sel.mailbox, above, arrived[len(arrived)-1])
 	}
 	first, _ := slices.BinarySearch(arrived, above+1)
 	for _, uid := range arrived[first:] {
@@ -234,18 +307,55 @@ func (c *conn) sendRecent() {
 	}
 }
 
-// sendFlags writes one FETCH for each message, with its UID.
+// sendFlags writes one FETCH for each message, with its UID (RFC 7162 section 3.2.4), and with its mod-sequence for those who know what that is.
 func (c *conn) sendFlags(flags []flagged, keywords []string) {
 	for _, f := range flags {
 		seq, found := c.sel.seq(f.uid)
 		if !found {
 			continue
 		}
-		c.enc.Raw("* ").Number(uint64(seq)).Raw(" FETCH (UID ").Number(uint64(f.uid)).Raw(" FLAGS (")
-		recent := !c.rev2 && c.sel.isRecent(f.uid)
-		c.enc.Append(func(b []byte) []byte { return appendFlags(b, f.flags, keywords, recent) })
-		c.enc.Raw("))\r\n")
+		c.beginFetch(seq, f.uid)
+		if !c.uidonly {
+			c.enc.Raw("UID ").Number(uint64(f.uid)).SP()
+		}
+		if !f.foretold {
+			recent := !c.rev2 && c.sel.isRecent(f.uid)
+			c.enc.Raw("FLAGS (").Append(func(b []byte) []byte { return appendFlags(b, f.flags, keywords, recent) }).Byte(')')
+		}
+		if c.condstore {
+			if !f.foretold {
+				c.enc.SP()
+			}
+			c.enc.Raw("MODSEQ (").Number(uint64(f.modseq)).Byte(')')
+			c.sel.ahead = true
+		}
+		c.enc.Raw(")\r\n")
 	}
+}
+
+// beginFetch begins a FETCH response.
+func (c *conn) beginFetch(seq uint32, uid domain.UID) {
+	c.enc.Raw("* ")
+	if c.uidonly {
+		c.enc.Number(uint64(uid)).Raw(" UIDFETCH (") // RFC 9586 sections 3.3 and 3.6.
+	} else {
+		c.enc.Number(uint64(seq)).Raw(" FETCH (")
+	}
+}
+
+// settle tells a client that was told of expunges how far it knows the mailbox now, in the tagged OK where that has room
+// (RFC 7162 sections 3.2.7, 3.2.9 and 6). cmd is nil when no command is being answered.
+func (c *conn) settle(cmd *command) {
+	switch {
+	case !c.sel.shrunk:
+		return
+	case !c.qresync || c.sel.gone:
+	case cmd != nil && cmd.code == "" && !cmd.answered:
+		cmd.code = c.modSeqCode()
+	default:
+		c.sendModSeq("Highest")
+	}
+	c.sel.shrunk = false
 }
 
 var systemFlags = [...]string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`}

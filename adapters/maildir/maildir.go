@@ -3,12 +3,14 @@
 // A maildir holds one file for each message, in new/ or cur/; what a client knows of it is in the file's name behind ":2,". Folders are
 // either directories whose names begin with a dot and have dots between levels (Maildir++), or plain directories inside each other. Maildir++
 // names are in modified UTF-7 (RFC 3501 section 5.1.3). A dovecot-keywords file gives the letters a to z their names.
+//
+// Only regular files and true directories are read. Behind a symbolic link may lie what is not the owner's, behind a named pipe nothing for ever; both
+// are passed over, and named. Empty levels of a folder's name count for nothing, for a mailbox name has none: .a..b is a/b.
 package maildir
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +20,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/streampost/streampost/domain/delivery"
 )
 
 // Folder is one maildir.
@@ -35,20 +40,29 @@ type Message struct {
 	Flags []string
 }
 
+// PassedOver is something that lies where mail is expected and is not read.
+type PassedOver struct{ Path, Why string }
+
 // Folders finds the maildir at root and all folders below it, in order of name, INBOX first.
-func Folders(root string) ([]Folder, error) {
-	var found []Folder
+func Folders(ctx context.Context, root string) (found []Folder, passed []PassedOver, err error) {
+	root += string(filepath.Separator) // The root may be a symbolic link: the user has named it.
 	if isMaildir(root) {
-		found = append(found, Folder{"INBOX", root})
+		found = append(found, Folder{"INBOX", filepath.Clean(root)})
 	}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == root || !d.IsDir() {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err := cmp.Or(err, ctx.Err()); err != nil || path == root {
 			return err
 		}
 		if slices.Contains([]string{"cur", "new", "tmp"}, d.Name()) {
-			return fs.SkipDir
+			if d.Type()&fs.ModeSymlink != 0 {
+				passed = append(passed, PassedOver{path, symlink})
+			}
+			return skip(d)
 		}
-		if !isMaildir(path) {
+		if d.Type()&fs.ModeSymlink != 0 && isDir(os.Stat(path)) {
+			passed = append(passed, PassedOver{path, symlink})
+		}
+		if !d.IsDir() || !isMaildir(path) {
 			return nil // a level of the plain layout that holds folders only
 		}
 		rel, err := filepath.Rel(root, path)
@@ -59,7 +73,7 @@ func Folders(root string) ([]Folder, error) {
 		return nil
 	})
 	if err == nil && len(found) == 0 {
-		err = fmt.Errorf("%s is not a maildir: it has no directories cur and new", root)
+		err = fmt.Errorf("%s is not a maildir: it has no directories cur and new", filepath.Clean(root))
 	}
 	slices.SortStableFunc(found, func(a, b Folder) int {
 		if a.Name == "INBOX" || b.Name == "INBOX" {
@@ -67,8 +81,19 @@ func Folders(root string) ([]Folder, error) {
 		}
 		return cmp.Compare(a.Name, b.Name)
 	})
-	return found, err
+	return found, passed, err
 }
+
+const symlink = "it is a symbolic link"
+
+func skip(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func isDir(info fs.FileInfo, err error) bool { return err == nil && info.IsDir() }
 
 func b2i(b bool) int {
 	if b {
@@ -79,7 +104,7 @@ func b2i(b bool) int {
 
 func isMaildir(dir string) bool {
 	for _, sub := range []string{"cur", "new"} {
-		if info, err := os.Stat(filepath.Join(dir, sub)); err != nil || !info.IsDir() {
+		if !isDir(os.Lstat(filepath.Join(dir, sub))) {
 			return false
 		}
 	}
@@ -101,24 +126,30 @@ func mailboxName(rel string) string {
 			levels[i] = strings.ReplaceAll(plain, "/", "_")
 		}
 	}
-	return strings.Join(slices.DeleteFunc(levels, func(l string) bool { return l == "" }), "/")
+	return cmp.Or(strings.Join(slices.DeleteFunc(levels, func(l string) bool { return l == "" }), "/"), "INBOX")
 }
 
 // Messages lists the files of a folder in the order in which they were delivered.
-func (f Folder) Messages() ([]Message, error) {
+func (f Folder) Messages(ctx context.Context) (all []Message, passed []PassedOver, err error) {
 	keywords, err := f.keywords()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []Message
 	for _, sub := range []string{"cur", "new"} {
 		dir := filepath.Join(f.Dir, sub)
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, e := range entries {
 			if strings.HasPrefix(e.Name(), ".") || e.IsDir() {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
+			}
+			if !e.Type().IsRegular() {
+				passed = append(passed, PassedOver{filepath.Join(dir, e.Name()), what(e.Type())})
 				continue
 			}
 			info, err := e.Info()
@@ -126,7 +157,7 @@ func (f Folder) Messages() ([]Message, error) {
 				continue // a mail program moved it just now
 			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			key, letters := cutFlags(e.Name())
 			m := Message{Path: filepath.Join(dir, e.Name()), Key: key, Date: info.ModTime()}
@@ -139,7 +170,37 @@ func (f Folder) Messages() ([]Message, error) {
 	slices.SortFunc(all, func(a, b Message) int {
 		return cmp.Or(cmp.Compare(delivered(a), delivered(b)), cmp.Compare(a.Key, b.Key))
 	})
-	return all, nil
+	return all, passed, nil
+}
+
+// what says why a file is none.
+func what(mode fs.FileMode) string {
+	if mode&fs.ModeSymlink != 0 {
+		return symlink
+	}
+	return "it is not a regular file"
+}
+
+// ErrNotRegular is what OpenFile gives for what is not a file of its own.
+var ErrNotRegular = errors.New("it is not a regular file")
+
+// OpenFile opens a regular file, and waits for nobody at anything else. A file that is replaced by something else meanwhile counts as that.
+func OpenFile(path string) (*os.File, error) {
+	seen, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !seen.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if got, err := file.Stat(); err != nil || !os.SameFile(seen, got) {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}, err, file.Close())
+	}
+	return file, nil
 }
 
 // delivered is the Unix time with which a file's name begins.
@@ -175,10 +236,15 @@ func flags(letters string, keywords map[rune]string) (list []string) {
 
 // keywords reads dovecot-keywords: lines of a number, which stands for the letter a, b and so on, and a name.
 func (f Folder) keywords() (map[rune]string, error) {
-	text, err := os.ReadFile(filepath.Join(f.Dir, "dovecot-keywords"))
-	if errors.Is(err, fs.ErrNotExist) {
+	file, err := OpenFile(filepath.Join(f.Dir, "dovecot-keywords"))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotRegular) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, 64<<10)) // 26 names
 	names := map[rune]string{}
 	for line := range strings.Lines(string(text)) {
 		number, name, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -191,11 +257,11 @@ func (f Folder) keywords() (map[rune]string, error) {
 
 // Open reads a message with CRLF line ends. size is what it gives in all.
 func (m Message) Open() (r io.ReadCloser, size int64, err error) {
-	file, err := os.Open(m.Path)
+	file, err := OpenFile(m.Path)
 	if err != nil {
 		return nil, 0, err
 	}
-	size, err = io.Copy(io.Discard, newCRLF(file))
+	size, err = io.Copy(io.Discard, delivery.CRLF(file))
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
@@ -206,36 +272,5 @@ func (m Message) Open() (r io.ReadCloser, size int64, err error) {
 	return struct {
 		io.Reader
 		io.Closer
-	}{newCRLF(file), file}, size, nil
-}
-
-// crlf makes every line end CRLF.
-type crlf struct {
-	r   *bufio.Reader
-	cr  bool // the last octet was CR
-	out bytes.Buffer
-}
-
-func newCRLF(r io.Reader) *crlf { return &crlf{r: bufio.NewReaderSize(r, 64<<10)} }
-
-func (c *crlf) Read(p []byte) (int, error) {
-	for c.out.Len() == 0 {
-		piece, err := c.r.ReadSlice('\n')
-		body, ended := bytes.CutSuffix(piece, []byte("\n"))
-		c.out.Write(body)
-		if len(body) > 0 {
-			c.cr = body[len(body)-1] == '\r'
-		}
-		if ended {
-			if !c.cr {
-				c.out.WriteByte('\r')
-			}
-			c.out.WriteByte('\n')
-			c.cr = false
-		}
-		if err != nil && err != bufio.ErrBufferFull && c.out.Len() == 0 {
-			return 0, err
-		}
-	}
-	return c.out.Read(p)
+	}{delivery.CRLF(file), file}, size, nil
 }

@@ -1,4 +1,4 @@
-// Package mbox reads the mbox family of files (RFC 4155 and its relatives), so that they can be imported.
+// Package mbox reads the mbox family of files (RFC 4155 and its relatives), so that they can be imported, and writes one of them.
 //
 // There is no one format. A message begins with a line "From sender date", but bodies contain such lines too, and each relative has its own cure:
 // mboxo and mboxrd put ">" in front of them, mboxcl2 leaves them and writes a Content-Length. So:

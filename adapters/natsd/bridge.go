@@ -33,7 +33,13 @@ func newBridge(log *slog.Logger) *bridge {
 func (b *bridge) Noticef(format string, v ...any) { b.log.Debug(fmt.Sprintf(format, v...)) }
 func (b *bridge) Debugf(format string, v ...any)  { b.log.Debug(fmt.Sprintf(format, v...)) }
 func (b *bridge) Tracef(format string, v ...any)  { b.log.Debug(fmt.Sprintf(format, v...)) }
-func (b *bridge) Warnf(format string, v ...any)   { b.record(slog.LevelWarn, format, v...) }
+
+// Warnf leaves out that passwords are kept in plain text: those of a node are drawn at each start and are written nowhere.
+func (b *bridge) Warnf(format string, v ...any) {
+	if !strings.HasPrefix(format, "Plaintext passwords detected") {
+		b.record(slog.LevelWarn, format, v...)
+	}
+}
 
 // Errorf also notes a stream that could not write. The server logs that and nothing else: the publisher gets no answer.
 func (b *bridge) Errorf(format string, v ...any) {
@@ -65,6 +71,7 @@ func writeError(stream, reason string) error {
 	if strings.Contains(reason, syscall.ENOSPC.Error()) {
 		e.Msg = "the disk is full: " + stream + " takes no changes until there is room and the server is restarted"
 		e.Hint = "free some space, then restart the server; what was acknowledged is safe"
+		e.Err = syscall.ENOSPC // which the protocols know; the server's own words are in its log
 	}
 	return e
 }

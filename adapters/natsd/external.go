@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,17 +18,17 @@ import (
 
 // ExternalConfig says where an existing NATS is and how to get in.
 //
-// Best give the installation a NATS account of its own, with JetStream. In a shared one it needs no more than this, where P is the log's
-// prefix and a dot (nothing without a prefix), and S stands for each of its streams (DIRECTORY, KEYS, ACCOUNTS_0 and so on, after the prefix
-// and "_"): to publish to P"accounts.>", P"directory" and P"keys.>"; to publish to $JS.API.STREAM.INFO.S, .CREATE.S and .MSG.GET.S, to
-// $JS.API.CONSUMER.CREATE.S.>, .DELETE.S.> and .MSG.NEXT.S.>, and for the keys to $JS.API.STREAM.MSG.DELETE.S and .PURGE.S; and to subscribe
-// to "_INBOX.>".
+// Best give the installation a NATS account of its own, with JetStream. What it needs in a shared one is listed in docs/operator.md, "An
+// external NATS", and a test grants it nothing else.
 type ExternalConfig struct {
 	URL            string      // one or more, separated by commas: nats://host:4222
 	Credentials    string      // a .creds file; optional
 	User, Password string      // optional
 	Token          string      // optional
 	TLS            *tls.Config // optional; a tls:// URL uses the system's roots without it
+	// Prefix is that of the log. Answers come to subjects of their own under it, so that installations which share an account cannot read each
+	// other's.
+	Prefix string
 	// Monitor lists the HTTP monitoring addresses of all servers, http://host:8222, from which Durability reads their settings. Optional.
 	Monitor []string
 	// Logger is told when the connection is lost and found; nil discards.
@@ -51,6 +52,7 @@ const (
 type External struct {
 	conn    *nats.Conn
 	monitor []string
+	http    *http.Client // asks monitoring addresses
 }
 
 // Dial connects to an existing NATS. The connection then finds its way back by itself until Close.
@@ -68,7 +70,13 @@ func Dial(ctx context.Context, cfg ExternalConfig) (*External, error) {
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
 		nats.ReconnectBufSize(reconnectBuffer),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("the connection to NATS is lost", "error", err) }),
+		// The client would give up for ever after two refusals. Credentials are renewed and accounts repaired while we run.
+		nats.IgnoreAuthErrorAbort(),
+		nats.DisconnectErrHandler(func(c *nats.Conn, err error) {
+			if !c.IsClosed() {
+				log.Warn("the connection to NATS is lost", "error", err)
+			}
+		}),
 		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("the connection to NATS is back", "server", c.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports an error", "error", err) }),
 	}
@@ -84,16 +92,20 @@ func Dial(ctx context.Context, cfg ExternalConfig) (*External, error) {
 	if cfg.TLS != nil {
 		options = append(options, nats.Secure(cfg.TLS))
 	}
+	if cfg.Prefix != "" {
+		options = append(options, nats.CustomInboxPrefix(nats.InboxPrefix+cfg.Prefix))
+	}
 	conn, err := nats.Connect(cfg.URL, options...)
 	if err != nil {
 		return nil, &domain.Error{
 			Kind: domain.Unavailable,
 			Msg:  "cannot connect to the NATS server of the log",
-			Hint: "check the URL, the credentials and the certificate",
+			Hint: "check the URL, the credentials and the certificates of both sides",
 			Err:  err,
 		}
 	}
-	return &External{conn: conn, monitor: cfg.Monitor}, nil
+	transport := &http.Transport{TLSClientConfig: cfg.TLS, DisableKeepAlives: true} // a few questions at the start and for doctor
+	return &External{conn: conn, monitor: cfg.Monitor, http: &http.Client{Transport: transport}}, nil
 }
 
 // Conn is the connection.
@@ -140,6 +152,7 @@ func (d *Durability) String() string {
 
 // varz is what is needed of a server's own description.
 type varz struct {
+	ID        string `json:"server_id"`
 	Name      string `json:"server_name"`
 	Version   string `json:"version"`
 	JetStream struct {
@@ -147,53 +160,68 @@ type varz struct {
 			SyncAlways   bool          `json:"sync_always"`
 			SyncInterval time.Duration `json:"sync_interval"`
 		} `json:"config"`
+		Meta struct {
+			Size int `json:"cluster_size"` // servers with JetStream; 0 for one that stands alone
+		} `json:"meta"`
 	} `json:"jetstream"`
 }
 
 // Durability asks the servers for their settings: at their monitoring addresses when they are configured, else over NATS, which answers
 // only to the system account. It never guesses: what it could not learn it says.
 func (e *External) Durability(ctx context.Context) Durability {
-	d := Durability{Safe: true}
 	var unknown []string
+	var all []*varz
 	for _, address := range e.monitor {
-		v, err := readVarz(ctx, address)
+		v, err := e.readVarz(ctx, address)
 		if err != nil {
 			unknown = append(unknown, fmt.Sprintf("%s cannot be asked: %v", address, err))
 			continue
 		}
-		d.add(v)
+		all = append(all, v)
 	}
 	if len(e.monitor) == 0 {
-		for _, v := range e.pingVarz(ctx) {
-			d.add(v)
-		}
-		if len(d.Servers) == 0 {
-			unknown = append(unknown, "whether the NATS servers sync before they acknowledge cannot be known from here: name their monitoring addresses, "+
-				"or make sure of \"sync_interval: always\" in the jetstream section of each")
-		}
+		all = e.pingVarz(ctx)
+	}
+	d := Durability{Safe: true}
+	size := d.add(all)
+	switch known := len(d.Servers); {
+	case known == 0 && len(e.monitor) == 0:
+		unknown = append(unknown, "whether the NATS servers sync before they acknowledge cannot be known from here: name their monitoring addresses, "+
+			"or make sure of \"sync_interval: always\" in the jetstream section of each")
+	case known == 0 && len(unknown) == 0:
+		unknown = append(unknown, "none of the servers has JetStream")
+	case known < size:
+		unknown = append(unknown, fmt.Sprintf("%d of the %d servers with JetStream in the cluster are known", known, size))
 	}
 	d.Unknown = strings.Join(unknown, "; ")
 	d.Safe = d.Safe && d.Unknown == ""
 	return d
 }
 
-func (d *Durability) add(v *varz) {
-	if v.JetStream.Config == nil {
-		return // a server without JetStream keeps nothing
+// add notes each server once, and gives the size of their cluster.
+func (d *Durability) add(all []*varz) (size int) {
+	var seen []string
+	for _, v := range all {
+		if v.JetStream.Config == nil || slices.Contains(seen, v.ID) { // a server without JetStream keeps nothing
+			continue
+		}
+		seen = append(seen, v.ID)
+		s := ServerDurability{Name: v.Name, Version: v.Version, Always: v.JetStream.Config.SyncAlways, Interval: v.JetStream.Config.SyncInterval}
+		d.Servers = append(d.Servers, s)
+		d.Safe = d.Safe && s.Always
+		size = max(size, v.JetStream.Meta.Size)
 	}
-	s := ServerDurability{Name: v.Name, Version: v.Version, Always: v.JetStream.Config.SyncAlways, Interval: v.JetStream.Config.SyncInterval}
-	d.Servers = append(d.Servers, s)
-	d.Safe = d.Safe && s.Always
+	return size
 }
 
-func readVarz(ctx context.Context, address string) (*varz, error) {
+func (e *External) readVarz(ctx context.Context, address string) (*varz, error) {
 	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/varz", nil)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := e.http.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +237,7 @@ func readVarz(ctx context.Context, address string) (*varz, error) {
 func (e *External) pingVarz(ctx context.Context) (all []*varz) {
 	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
-	inbox := nats.NewInbox()
+	inbox := e.conn.NewInbox()
 	sub, err := e.conn.SubscribeSync(inbox)
 	if err != nil {
 		return nil

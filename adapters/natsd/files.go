@@ -63,8 +63,10 @@ func storageError(err error, doing string) *domain.Error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		e.Msg, e.Hint = doing+": the disk is full", "free some space; nothing that was acknowledged is lost"
-	case errors.Is(err, syscall.EROFS), errors.Is(err, os.ErrPermission):
-		e.Msg, e.Hint = doing+": the directory is read-only", "give the server's user write access to the data directory"
+	case errors.Is(err, syscall.EROFS):
+		e.Msg, e.Hint = doing+": the file system is read-only", "give the server's user write access to the data directory"
+	case errors.Is(err, os.ErrPermission):
+		e.Msg, e.Hint = doing+": this user may not use it", "run the server as the owner of its data directory, and give that user the log directory and what is in it"
 	case errors.Is(err, syscall.ENOTDIR):
 		e.Msg, e.Hint = doing+": a file is in the way", "choose another data directory"
 	case errors.Is(err, syscall.EIO):

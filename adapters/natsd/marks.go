@@ -31,8 +31,10 @@ func (s *Server) Mark(stream string, seq domain.Seq) {
 }
 
 // Marked gives a stream's mark; 0 when there is none that can be trusted.
-func (s *Server) Marked(stream string) domain.Seq {
-	b, err := os.ReadFile(filepath.Join(s.marks.dir, stream))
+func (s *Server) Marked(stream string) domain.Seq { return s.marks.read(stream) }
+
+func (m *marks) read(stream string) domain.Seq {
+	b, err := os.ReadFile(filepath.Join(m.dir, stream))
 	if err != nil || len(b) != 12 || binary.BigEndian.Uint32(b[8:]) != crc32.ChecksumIEEE(b[:8]) {
 		return 0
 	}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -43,6 +44,8 @@ const (
 	maxStore = 1 << 62
 	// startTimeout bounds the recovery of the log at the start.
 	startTimeout = 10 * time.Minute
+	// loginTimeout bounds a login of this process, which a loaded machine may delay.
+	loginTimeout = 10 * time.Second
 	// account is the NATS account that owns the streams; its name is a directory.
 	account = "$G"
 )
@@ -59,18 +62,30 @@ type Config struct {
 	User, Password string
 	// TLS secures Listen.
 	TLS *tls.Config
+	// Cluster makes the server one of several; nil means that it stands alone.
+	Cluster *Cluster
 	// Logger gets the server's own messages; nil discards them.
 	Logger *slog.Logger
+	// Failpoint is called at refill.planned and, after each directory that Refill moves, at refill.moved. It may be nil.
+	Failpoint func(name string)
+
+	system *server.User // the way into the system account, see lock
 }
 
 // Server is a NATS server inside this process. Make one with Start.
 type Server struct {
 	cfg   Config
-	nats  *server.Server
+	opts  *server.Options
+	nats  atomic.Pointer[server.Server] // Refill replaces it; nil before the start
 	conn  *nats.Conn
 	log   *bridge
 	lock  *os.File
 	marks marks
+
+	system *nats.Conn // to the system account; nil where the server stands alone
+
+	refilling sync.Mutex            // one Refill, or the stop, at a time
+	stopped   atomic.Pointer[error] // see Stopped
 
 	mu    sync.Mutex
 	files map[string]*streamFiles // by stream
@@ -82,6 +97,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Failpoint == nil {
+		cfg.Failpoint = func(string) {}
+	}
 	opts, err := cfg.options()
 	if err != nil {
 		return nil, err
@@ -89,8 +107,14 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := prepare(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if cfg.Cluster != nil && cfg.Cluster.Adopt {
+		if err := cfg.adopt(ctx); err != nil {
+			return nil, err
+		}
+	}
 	s := &Server{
 		cfg:   cfg,
+		opts:  opts,
 		log:   newBridge(cfg.Logger),
 		files: map[string]*streamFiles{},
 		marks: marks{dir: filepath.Join(cfg.Dir, "marks")},
@@ -98,7 +122,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if s.lock, err = acquire(filepath.Join(cfg.Dir, "lock")); err != nil {
 		return nil, err
 	}
-	if err := s.start(ctx, opts); err != nil {
+	if err = cfg.kind(); err == nil {
+		err = cfg.keepName()
+	}
+	if err == nil {
+		err = s.start(ctx)
+	}
+	if err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -118,8 +148,15 @@ func (cfg *Config) options() (*server.Options, error) {
 		MaxPending:             maxPending,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
+		AuthTimeout:            loginTimeout.Seconds(),
 		Username:               cfg.User,
 		Password:               cfg.Password,
+	}
+	if cfg.Cluster != nil {
+		if err := cfg.Cluster.apply(opts); err != nil {
+			return nil, err
+		}
+		cfg.lock(opts)
 	}
 	if cfg.Listen == "" {
 		return opts, nil
@@ -142,17 +179,40 @@ func (cfg *Config) options() (*server.Options, error) {
 	return opts, nil
 }
 
-func (s *Server) start(ctx context.Context, opts *server.Options) error {
-	if err := s.recover(); err != nil {
+func (s *Server) start(ctx context.Context) (err error) {
+	if s.cfg.Cluster == nil { // a node of a cluster recovers from its own log of what was agreed on, and from the others
+		err = s.recover()
+	} else { // which may have been interrupted
+		err = s.resume()
+	}
+	if err == nil {
+		err = s.run(ctx)
+	}
+	if err == nil && s.cfg.Cluster == nil { // a node loads its streams when it has heard from the others which it has
+		err = s.missing()
+	}
+	if err != nil {
 		return err
 	}
-	var err error
-	if s.nats, err = server.NewServer(opts); err != nil {
+	if s.conn, err = s.connect(s.cfg.User, s.cfg.Password); err == nil && s.cfg.system != nil {
+		s.system, err = s.connect(s.cfg.system.Username, s.cfg.system.Password)
+	}
+	if err != nil {
+		return domain.Wrap(domain.Unavailable, err, "connect to the log server")
+	}
+	return nil
+}
+
+// run starts the server proper and waits until it takes connections.
+func (s *Server) run(ctx context.Context) error {
+	nats, err := server.NewServer(s.opts.Clone())
+	if err != nil {
 		return domain.Wrap(domain.Unavailable, err, "configure the log server")
 	}
-	s.nats.SetLoggerV2(s.log, false, false, false)
+	s.nats.Store(nats)
+	nats.SetLoggerV2(s.log, false, false, false)
 	started := make(chan struct{})
-	go func() { s.nats.Start(); close(started) }()
+	go func() { nats.Start(); close(started) }()
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()
 	select {
@@ -162,7 +222,7 @@ func (s *Server) start(ctx context.Context, opts *server.Options) error {
 	case <-ctx.Done():
 		return domain.Wrap(domain.Unavailable, ctx.Err(), "start the log server")
 	}
-	for !s.nats.ReadyForConnections(100 * time.Millisecond) {
+	for !nats.ReadyForConnections(100 * time.Millisecond) {
 		select {
 		case <-deadline.C:
 			return s.failure("start the log server")
@@ -172,29 +232,29 @@ func (s *Server) start(ctx context.Context, opts *server.Options) error {
 			return s.failure("start the log server")
 		}
 	}
-	if !s.nats.JetStreamEnabled() {
+	if !nats.JetStreamEnabled() {
 		return s.failure("start the log server")
-	}
-	if err := s.missing(); err != nil {
-		return err
-	}
-	if s.conn, err = s.connect(); err != nil {
-		return domain.Wrap(domain.Unavailable, err, "connect to the log server")
 	}
 	return nil
 }
 
-func (s *Server) connect() (*nats.Conn, error) {
+// entrance lets connections of this process in, also after the server was replaced.
+type entrance struct{ *Server }
+
+func (e entrance) InProcessConn() (net.Conn, error) { return e.nats.Load().InProcessConn() }
+
+func (s *Server) connect(user, password string) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("streampost"),
-		nats.InProcessServer(s.nats),
+		nats.Timeout(loginTimeout),
+		nats.InProcessServer(entrance{s}),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(50 * time.Millisecond),
 		// A reader that falls behind asks for less (package streams); nothing is sent unasked.
 		nats.SyncQueueLen(1 << 16),
 	}
-	if s.cfg.User != "" {
-		options = append(options, nats.UserInfo(s.cfg.User, s.cfg.Password))
+	if user != "" {
+		options = append(options, nats.UserInfo(user, password))
 	}
 	return nats.Connect("", options...)
 }
@@ -209,7 +269,7 @@ func (s *Server) missing() error {
 		return storageError(err, "list the streams of the log")
 	}
 	known := map[string]bool{}
-	info, err := s.nats.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
+	info, err := s.nats.Load().Jsz(&server.JSzOptions{Accounts: true, Streams: true})
 	if err != nil {
 		return domain.Wrap(domain.Unavailable, err, "list the streams of the log server")
 	}
@@ -268,15 +328,17 @@ func (s *Server) Conn() *nats.Conn { return s.conn }
 
 // Address is where outside clients find the server; empty when it does not listen.
 func (s *Server) Address() string {
-	if s.cfg.Listen == "" || s.nats.Addr() == nil {
+	address := s.nats.Load().Addr()
+	if s.cfg.Listen == "" || address == nil {
 		return ""
 	}
-	return s.nats.Addr().String()
+	return address.String()
 }
 
-// Close stops the server in an orderly way. It returns ctx's error if that takes longer; the log is safe then too, only the next start is
-// slower.
+// Close stops the server in an orderly way: in a cluster others lead first what it leads. It returns ctx's error if that takes longer; the log is safe
+// then too, only the next start is slower.
 func (s *Server) Close(ctx context.Context) error {
+	s.handOver(ctx)
 	done := make(chan struct{})
 	go func() { s.stop(); close(done) }()
 	select {
@@ -287,14 +349,23 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
+// halt stops the server proper.
+func (s *Server) halt() {
+	if nats := s.nats.Load(); nats != nil {
+		nats.Shutdown()
+		nats.WaitForShutdown()
+	}
+}
+
 func (s *Server) stop() {
-	if s.conn != nil {
-		s.conn.Close()
+	s.refilling.Lock()
+	defer s.refilling.Unlock()
+	for _, conn := range []*nats.Conn{s.conn, s.system} {
+		if conn != nil {
+			conn.Close()
+		}
 	}
-	if s.nats != nil {
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
-	}
+	s.halt()
 	whole := s.conn != nil && s.settle() == nil
 	s.mu.Lock()
 	for _, f := range s.files {
@@ -322,8 +393,10 @@ func (s *Server) settle() error {
 	return nil
 }
 
-func (s *Server) streamsDir() string {
-	return filepath.Join(s.cfg.Dir, server.JetStreamStoreDir, account, "streams")
+func (s *Server) streamsDir() string { return s.cfg.streamsDir() }
+
+func (cfg *Config) streamsDir() string {
+	return filepath.Join(cfg.Dir, server.JetStreamStoreDir, account, "streams")
 }
 
 // recover inspects what the server will read, and removes each stream's index.db after an unclean stop. The server would rebuild most of
@@ -333,9 +406,13 @@ func (s *Server) recover() error {
 	running := filepath.Join(s.cfg.Dir, "running")
 	_, err := os.Stat(running)
 	unclean := err == nil
-	// With an index the server reads the last block of a stream, without one all.
-	if err := inspect(s.streamsDir(), !unclean); err != nil {
+	// With an index the server reads the last block of a stream; without one all, and it cuts off what follows a damaged record.
+	look := inspection{dir: s.cfg.Dir, clean: !unclean, indexed: !unclean}
+	switch found, err := look.all(); {
+	case err != nil:
 		return err
+	case len(found) > 0:
+		return found[0].corrupt()
 	}
 	if unclean {
 		indexes, err := filepath.Glob(filepath.Join(globEscape(s.streamsDir()), "*", "msgs", "index.db"))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,44 +78,39 @@ func (f *streamFiles) sync() error {
 	if f.listed.IsZero() {
 		return f.syncTree()
 	}
-	fresh, err := f.discover()
-	if err != nil {
-		return err
-	}
-	for name, block := range f.open {
-		if err := f.syncBlock(name, block); err != nil {
+	// The directory is looked at after the blocks are synced, and again after new ones are: one that appeared with what has to be synced is found, and
+	// so is one that was replaced before its sync.
+	for {
+		for _, block := range f.open {
+			if err := block.sync(); err != nil {
+				return err
+			}
+		}
+		fresh, err := f.discover()
+		if err != nil {
 			return err
 		}
-	}
-	if fresh {
+		if !fresh {
+			f.settle()
+			return nil
+		}
 		if err := syncDir(f.msgs); err != nil {
 			return err
 		}
-		f.settle()
 	}
-	return nil
 }
 
-// syncBlock makes one block durable if it grew.
-func (f *streamFiles) syncBlock(name string, block *opened) error {
+// sync makes a block durable if it grew.
+func (b *opened) sync() error {
 	// The size is read before the sync: what is written meanwhile belongs to the next one.
-	info, err := block.file.Stat()
-	if err != nil {
+	info, err := b.file.Stat()
+	if err != nil || info.Size() == b.size {
 		return err
 	}
-	if info.Size() != block.size {
-		if err := datasync(block.file); err != nil {
-			return err
-		}
-		block.size = info.Size()
-	}
-	named, err := os.Stat(filepath.Join(f.msgs, name))
-	if err != nil {
+	if err := datasync(b.file); err != nil {
 		return err
 	}
-	if !os.SameFile(info, named) {
-		return errors.New("block " + name + " was replaced in a stream that only grows")
-	}
+	b.size = info.Size()
 	return nil
 }
 
@@ -132,6 +128,11 @@ func (f *streamFiles) discover() (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	for name, block := range f.open {
+		if err := f.unchanged(name, block); err != nil {
+			return false, err
+		}
+	}
 	for _, name := range names {
 		if f.synced[name] || f.open[name] != nil {
 			continue
@@ -145,6 +146,22 @@ func (f *streamFiles) discover() (fresh bool, err error) {
 	}
 	f.listed, f.mtime = now, info.ModTime()
 	return fresh, nil
+}
+
+// unchanged makes sure that a block that is open is still the one of that name.
+func (f *streamFiles) unchanged(name string, block *opened) error {
+	named, err := os.Stat(filepath.Join(f.msgs, name))
+	if err != nil {
+		return err
+	}
+	info, err := block.file.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(info, named) {
+		return errors.New("block " + name + " was replaced in a stream that only grows")
+	}
+	return nil
 }
 
 // settle closes all open blocks but the one that the server writes to: the last.
@@ -172,11 +189,15 @@ func (f *streamFiles) syncTree() error {
 		return err
 	}
 	now := time.Now()
+	var consumers []string // their directories, and the one above them first
 	err = filepath.WalkDir(f.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return passing(err)
 		}
 		if d.IsDir() {
+			if path != f.dir && path != f.msgs {
+				consumers = append(consumers, path)
+			}
 			return nil
 		}
 		return f.syncFile(path)
@@ -185,8 +206,10 @@ func (f *streamFiles) syncTree() error {
 		return err
 	}
 	// Directories after the files in them, children before parents; streams/, the account's and JetStream's own lie above.
-	if err := passing(syncDir(filepath.Join(f.dir, "obs"))); err != nil {
-		return err
+	for _, dir := range slices.Backward(consumers) {
+		if err := passing(syncDir(dir)); err != nil {
+			return err
+		}
 	}
 	for _, dir := range []string{f.msgs, f.dir, up(f.dir, 1), up(f.dir, 2), up(f.dir, 3), up(f.dir, 4)} {
 		if err := syncDir(dir); err != nil {

@@ -61,9 +61,23 @@ func (c *Certificate) Fingerprint() string {
 // Config makes the configuration of a TLS server. minVersion is tls.VersionTLS12 or tls.VersionTLS13; 0 means TLS 1.2 (RFC 8996 forbids less).
 func (c *Certificate) Config(minVersion uint16) *tls.Config {
 	return &tls.Config{
-		MinVersion:     max(minVersion, tls.VersionTLS12),
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
+		MinVersion: max(minVersion, tls.VersionTLS12),
+		// A session that is resumed asks for no certificate, so that the connection is told of it here.
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			c.show(hello)
+			return nil, nil
+		},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return c.show(hello), nil },
 	}
+}
+
+// show gives the certificate to a client, and lets the connection know which one that is, see Conn.Certificate.
+func (c *Certificate) show(hello *tls.ClientHelloInfo) *tls.Certificate {
+	current := c.current.Load()
+	if below := Of(hello.Conn); below != nil {
+		below.certificate.Store(current.Leaf)
+	}
+	return current
 }
 
 // selfSignedLife is long, since nobody renews a certificate that clients have accepted by hand.

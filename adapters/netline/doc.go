@@ -10,6 +10,10 @@
 // may arrive over a slow line, and a client that sends an octet a minute is cut off. Nobody has to declare the beginning or the end of a transfer.
 // The deadlines of a Conn are its own: those that others set last until the next Read or Write.
 //
+// Dead peers. A client in IDLE may rightly be silent for half an hour, and a NAT between it and us forgets connections sooner. TCP's keepalive reminds
+// the NAT, and finds out within two more minutes when the client is gone: its connection ends as if it had closed it. It is not sent more often, because
+// each probe wakes a telephone.
+//
 // Draining. Listener.Drain stops accepting and wakes each Conn that waits for the first octet of a request: its Read gives ErrDraining,
 // on which the protocol says goodbye. A request that has begun is finished and answered.
 package netline
@@ -27,6 +31,8 @@ type Limits struct {
 	Write       time.Duration // how long 32 KiB of answer may stay unread; 1 minute
 	MinRate     int           // octets a second that a request must arrive with on average; 256
 	Grace       time.Duration // how long a request may be slower than that; 1 minute
+	ProxyHeader time.Duration // until a proxy has sent its header; 5 seconds
+	KeepAlive   time.Duration // silence on the wire after which TCP asks whether the client is still there; 2 minutes
 }
 
 func (l Limits) withDefaults() Limits {
@@ -36,5 +42,7 @@ func (l Limits) withDefaults() Limits {
 	l.Write = cmp.Or(l.Write, time.Minute)
 	l.MinRate = cmp.Or(l.MinRate, 256)
 	l.Grace = cmp.Or(l.Grace, time.Minute)
+	l.ProxyHeader = cmp.Or(l.ProxyHeader, 5*time.Second)
+	l.KeepAlive = cmp.Or(l.KeepAlive, 2*time.Minute)
 	return l
 }

@@ -19,11 +19,12 @@ import (
 // Config is what one listener needs to know. The zero Config is usable.
 type Config struct {
 	Limits  Limits
-	Refusal string       // the line for a connection above a limit, with its CRLF; empty (and for implicit TLS) closes it silently
-	Logger  *slog.Logger // refusals go here at level warn, connections at level debug; nil means slog.Default
-	OnOpen  func(*Conn)  // called when a connection is accepted, for metrics; may be nil
-	OnClose func(*Conn)  // called once when it is closed; may be nil
-	OnLimit func()       // called when one is refused; may be nil
+	Proxies []netip.Prefix // peers that say in a PROXY header for whom they connect, and have to
+	Refusal string         // the line for a connection above a limit, with its CRLF; empty (and for implicit TLS) closes it silently
+	Logger  *slog.Logger   // refusals go here at level warn, connections at level debug; nil means slog.Default
+	OnOpen  func(*Conn)    // called when a connection is accepted, for metrics; may be nil
+	OnClose func(*Conn)    // called once when it is closed; may be nil
+	OnLimit func()         // called when one is refused; may be nil
 }
 
 // Listener accepts connections within limits and knows those that are open.
@@ -36,6 +37,13 @@ type Listener struct {
 	perAddr  map[netip.Addr]int
 	draining bool
 	empty    chan struct{} // closed when draining and no connection is left
+
+	// With Config.Proxies:
+	gathering sync.Once
+	gathered  chan accepted
+	stopped   chan struct{} // nothing is accepted any more
+	stop      func()
+	heralds   map[net.Conn]struct{} // whose headers are missing
 }
 
 // Listen opens a TCP address, or a Unix socket if address begins with "unix:". A socket file that nobody listens on any more is replaced; its
@@ -95,26 +103,38 @@ func New(inner net.Listener, cfg Config) *Listener {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Listener{inner: inner, cfg: cfg, conns: map[*Conn]struct{}{}, perAddr: map[netip.Addr]int{}, empty: make(chan struct{})}
+	stopped := make(chan struct{})
+	return &Listener{
+		inner: inner, cfg: cfg, conns: map[*Conn]struct{}{}, perAddr: map[netip.Addr]int{}, empty: make(chan struct{}),
+		gathered: make(chan accepted), stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }), heralds: map[net.Conn]struct{}{},
+	}
 }
 
 // Accept gives the next connection within the limits, always a *Conn.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		raw, err := l.inner.Accept()
+		c, err := l.next()
 		if err != nil {
 			return nil, err
 		}
-		c := &Conn{Conn: raw, owner: l, id: newID(), address: addressOf(raw), idle: l.cfg.Limits.Idle}
 		if why := l.admit(c); why != "" {
 			l.refuse(c, why)
 			continue
 		}
-		l.cfg.Logger.Debug("connection opened", "conn", c.id, "remote", raw.RemoteAddr().String())
+		l.cfg.Logger.Debug("connection opened", "conn", c.id, "remote", c.RemoteAddr().String())
 		if l.cfg.OnOpen != nil {
 			l.cfg.OnOpen(c)
 		}
 		return c, nil
+	}
+}
+
+// keepAlive has TCP ask after that much silence, and give up after four questions without an answer.
+func keepAlive(raw net.Conn, idle time.Duration) {
+	if tcp, ok := raw.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: 30 * time.Second, Count: 4})
 	}
 }
 
@@ -203,12 +223,15 @@ func (l *Listener) Busy() (n int) {
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 
 // Close stops accepting. Open connections stay.
-func (l *Listener) Close() error { return l.inner.Close() }
+func (l *Listener) Close() error {
+	l.stop()
+	return l.inner.Close()
+}
 
 // Drain stops accepting, tells idle connections to say goodbye (see ErrDraining) and waits until all are closed. When ctx ends first it closes
 // those that are left and gives ctx's error.
 func (l *Listener) Drain(ctx context.Context) error {
-	_ = l.inner.Close()
+	_ = l.Close()
 	l.mu.Lock()
 	l.draining = true
 	open := make([]*Conn, 0, len(l.conns))
@@ -248,9 +271,9 @@ func newID() string {
 	return idEncoding.EncodeToString(b[:])
 }
 
-// addressOf is the peer's IP address; invalid for Unix sockets.
-func addressOf(c net.Conn) netip.Addr {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+// addressOf is the IP address of a peer; invalid for Unix sockets.
+func addressOf(remote net.Addr) netip.Addr {
+	if a, ok := remote.(*net.TCPAddr); ok {
 		return a.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -131,7 +132,7 @@ func TestConnectionLimits(t *testing.T) {
 func TestIPv6CountsBySixtyFour(t *testing.T) {
 	key := func(s string) string {
 		a, _ := net.ResolveTCPAddr("tcp", s)
-		return (&Conn{address: addressOf(fakeConn{addr: a})}).limitKey().String()
+		return (&Conn{address: addressOf(a)}).limitKey().String()
 	}
 	if a, b := key("[2001:db8::1]:1"), key("[2001:db8::ffff:0:0:2]:2"); a != b {
 		t.Errorf("%s and %s should share a limit", a, b)
@@ -143,13 +144,6 @@ func TestIPv6CountsBySixtyFour(t *testing.T) {
 		t.Errorf("a mapped IPv4 address counts as %s", a)
 	}
 }
-
-type fakeConn struct {
-	net.Conn
-	addr net.Addr
-}
-
-func (f fakeConn) RemoteAddr() net.Addr { return f.addr }
 
 // pipe gives a Conn over a net.Pipe, which synctest can follow.
 func pipe(limits Limits) (*Conn, net.Conn) {
@@ -205,6 +199,27 @@ func TestSlowRequestIsCutOff(t *testing.T) {
 		time.Sleep(time.Minute) // The bubble's clock: lets the writer see the close.
 		if total != 3 {         // At 30 s, 60 s and 90 s: the grace of a minute begins with the first octet.
 			t.Errorf("read %d octets before the cut", total)
+		}
+	})
+}
+
+func TestDisregardedOctetsBeginNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, client := pipe(Limits{Idle: 5 * time.Minute, Grace: time.Minute, MinRate: 10})
+		defer c.Close()
+		defer client.Close()
+		go func() { _, _ = io.WriteString(client, "pad") }()
+		if n, err := c.Read(make([]byte, 10)); n != 3 || err != nil {
+			t.Fatal(n, err)
+		}
+		c.Disregard(3)
+		begun := time.Now()
+		if _, err := c.Read(make([]byte, 1)); !isTimeout(err) || time.Since(begun) != 5*time.Minute {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		c.drain()
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, ErrDraining) {
+			t.Error(err)
 		}
 	})
 }
@@ -397,6 +412,36 @@ func TestSelfSignedCertificate(t *testing.T) {
 
 	if _, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{ServerName: "mail.example.org"}); err == nil {
 		t.Error("a client that does not know the certificate accepted it")
+	}
+}
+
+// TestResumedSessionsKnowTheCertificate: a client that resumes a session is shown no certificate, and may bind to the one it knows.
+func TestResumedSessionsKnowTheCertificate(t *testing.T) {
+	certificate, err := SelfSigned(t.TempDir(), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := certificate.Config(0)
+	l := listen(t, Config{}, func(c *Conn) {
+		secure, err := Handshake(t.Context(), c, config, 10*time.Second)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer secure.Close()
+		_, _ = fmt.Fprintf(secure, "%x\n", Of(secure).Certificate().Raw)
+	})
+	client := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for _, resumed := range []bool{false, true} {
+		c, err := tls.Dial("tcp", l.Addr().String(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, bufio.NewReader(c), fmt.Sprintf("%x\n", certificate.Leaf().Raw)) // and on the way there the client is given a ticket
+		if got := c.ConnectionState().DidResume; got != resumed {
+			t.Errorf("resumed: %v", got)
+		}
+		_ = c.Close()
 	}
 }
 

@@ -3,11 +3,19 @@ package smtp
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/streampost/streampost/adapters/netline"
 )
+
+// listening gives the server's listeners.
+func (s *site) listening() []*netline.Listener {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	return slices.Clone(s.server.listeners)
+}
 
 func TestLimitsOnConnections(t *testing.T) {
 	s := start(t, MX, func(c *Config) {
@@ -36,7 +44,7 @@ func TestLimitsOnConnections(t *testing.T) {
 
 	for open := true; open; { // The server has counted out the connections that it ended.
 		open = false
-		for _, l := range s.server.listeners {
+		for _, l := range s.listening() {
 			open = open || l.Open() > 0
 		}
 	}
@@ -56,7 +64,7 @@ func TestShutdown(t *testing.T) {
 	busy.envelope("x@example.net", "alice@example.org")
 	busy.send("Subject: begun\r\n")
 	for begun := false; !begun; { // The server has read the beginning of the message.
-		for _, l := range s.server.listeners {
+		for _, l := range s.listening() {
 			begun = begun || l.Busy() > 0
 		}
 	}

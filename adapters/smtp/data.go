@@ -9,10 +9,12 @@ import (
 	"hash"
 	"io"
 	"runtime"
+	"sync"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/streampost/streampost/domain/delivery"
+	"github.com/streampost/streampost/domain/queue"
 	"github.com/streampost/streampost/projections/door"
 )
 
@@ -22,18 +24,35 @@ type received struct {
 	id     string
 	stored door.Stored
 	size   int64
+	wide   bool              // the header is not ASCII
+	lax    bool              // it shall arrive, with verified TLS or without
+	junk   bool              // it goes to the mailbox for junk
 	digest [sha256.Size]byte // of what the client sent, if halves are of interest
 	at     time.Time
+	origin queue.Parking   // where it came from
+	loops  map[string]bool // recipients for whom it was sent on before, by their keys
+
+	dealt  sync.Once
+	order  []target
+	shares map[target]*share
 }
 
 // Data takes a message by DATA or BDAT (SMTP and submission).
 func (s *session) Data(r io.Reader) error {
+	r = s.conn.message(r)
 	m, err := s.receive(r)
 	if err != nil {
+		_, _ = io.Copy(io.Discard, r) // RFC 5321 section 4.1.1.4: the answer comes after the end of the message.
 		return s.answer(err)
 	}
-	if err := s.deliverAll(m); err != nil {
-		return err
+	taken, err := s.process(m)
+	if err != nil {
+		return s.translate(err)
+	}
+	if !taken {
+		if err := s.deliverAll(m); err != nil {
+			return err
+		}
 	}
 	s.reached(failBeforeReply)
 	s.conn.replies.Store(0)
@@ -42,13 +61,24 @@ func (s *session) Data(r io.Reader) error {
 
 // LMTPData takes a message by DATA or BDAT and sets a status for each recipient (RFC 2033 section 4.2).
 func (s *session) LMTPData(r io.Reader, status gosmtp.StatusCollector) error {
+	r = s.conn.message(r)
 	m, err := s.receive(r)
 	if err != nil {
 		// All chunks are read before the answer, or go-smtp would give one answer where each recipient is due one.
 		_, _ = io.Copy(io.Discard, r)
 		return s.answer(err)
 	}
-	s.deliverEach(m, status)
+	taken, err := s.process(m)
+	if err != nil {
+		return s.answer(err)
+	}
+	if taken {
+		for _, r := range m.recipients {
+			status.SetStatus(r.given, accepted(m))
+		}
+	} else {
+		s.deliverEach(m, status)
+	}
 	s.conn.replies.Store(0)
 	return nil
 }
@@ -70,22 +100,37 @@ func (s *session) receive(r io.Reader) (*received, error) {
 	if tx == nil || len(tx.recipients) == 0 {
 		return nil, errNoMail
 	}
-	m := &received{transaction: tx, id: fmt.Sprintf("%s-%d", s.conn.ID(), s.messages.Add(1))}
+	if !s.valid() {
+		return nil, errRevoked
+	}
+	m := &received{transaction: tx, id: s.id(s.messages.Add(1)), origin: s.origin()}
 	var digest hash.Hash
-	if s.server.kind != LMTP && (len(tx.recipients) > 1 || !s.server.halves.empty()) {
+	if s.server.kind != LMTP && (tx.several() || !s.server.halves.empty()) {
 		digest = sha256.New()
 		r = io.TeeReader(r, digest)
 	}
-	in := delivery.NewReader(r, s.server.cfg.Limits.Content, s.fields(m))
-	stored, err := s.server.cfg.Accounts.Ingest(s.server.ctx, in)
+	in, stored, err := s.ingest(r, m)
 	if err != nil {
-		return nil, s.transferError(in, err)
+		return nil, err
 	}
-	m.stored, m.size, m.at = stored, in.Size(), time.Now()
+	if !s.valid() {
+		return nil, errRevoked
+	}
+	if err := s.mayClaim(in, &stored.Summary.Envelope); err != nil {
+		return nil, err
+	}
+	s.seen(m, in)
+	m.stored, m.size, m.wide, m.at = stored, in.Size(), in.WideHeader(), time.Now()
+	m.lax = in.Lax()
 	if digest != nil {
 		digest.Sum(m.digest[:0])
 	}
 	return m, nil
+}
+
+// several tells whether some copies of the message may fail where others do not.
+func (tx *transaction) several() bool {
+	return len(tx.recipients) > 1 || len(tx.recipients) == 1 && len(tx.recipients[0].copies) > 1
 }
 
 // transferError says who is to blame: the message, the connection or the store.
@@ -114,13 +159,15 @@ func (s *session) transferError(in *delivery.Reader, err error) error {
 	return errBrokenOff
 }
 
-// fields are what this server adds.
-func (s *session) fields(m *received) delivery.Fields {
+// id names the n-th message of the connection.
+func (s *session) id(n int64) string { return fmt.Sprintf("%s-%d", s.conn.ID(), n) }
+
+// fields are what this server adds to a message to these recipients.
+func (s *session) fields(tx *transaction, id string, to []recipient) delivery.Fields {
 	now := time.Now()
 	t := delivery.Trace{
-		Helo: s.smtp.Hostname(), Login: m.who.Login, Hostname: s.server.cfg.Hostname, ID: m.id, Time: now,
-		// A client that said HELO has no extensions, but go-smtp does not tell: it counts as ESMTP.
-		Protocol: delivery.Protocol{LMTP: s.server.kind == LMTP, UTF8: m.utf8, TLS: s.tls != nil, Auth: m.who.Login != ""},
+		Helo: s.smtp.Hostname(), Login: tx.who.Login, Hostname: s.server.cfg.Hostname, ID: id, Time: now,
+		Protocol: delivery.Protocol{Basic: s.conn.basic.Load(), LMTP: s.server.kind == LMTP, UTF8: tx.utf8, TLS: s.tls != nil, Auth: tx.who.Login != ""},
 	}
 	if a := s.conn.Address(); a.IsValid() {
 		t.Address = a.WithZone("").String()
@@ -128,13 +175,14 @@ func (s *session) fields(m *received) delivery.Fields {
 	if s.tls != nil {
 		t.Cipher = tls.CipherSuiteName(s.tls.CipherSuite)
 	}
-	if len(m.recipients) == 1 {
-		t.For = m.recipients[0].address
+	if len(to) == 1 {
+		t.For = to[0].address
 	}
-	f := delivery.Fields{Top: delivery.ReturnPath(m.sender) + t.Received()}
+	f := delivery.Fields{Top: delivery.ReturnPath(tx.sender) + t.Received()}
 	if s.server.kind == Submission {
 		f.Date = delivery.Date(now)
 		f.MessageID = "<" + rand.Text() + "@" + s.server.cfg.Hostname + ">"
+		f.NoBcc = true
 	}
 	return f
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,55 +238,170 @@ func TestHalfDeliveredMessageIsNotDuplicated(t *testing.T) {
 	victim = s.bob
 	broken.Store(true)
 	c := s.hello()
-	for range 3 {
-		c.envelope("x@example.net", "alice@example.org", "bob@example.org")
-		c.send(dots(hi))
-		c.expect("451 4.3.0 Some recipients could not be served")
-	}
-	s.only(s.alice, "INBOX")
-
 	c.envelope("x@example.net", "alice@example.org", "bob@example.org")
-	c.send(dots("Subject: another\r\n\r\n")) // Other octets are another message.
-	c.expect("451 ")
-	if n := len(s.messages(s.alice, "INBOX")); n != 2 {
-		t.Errorf("alice has %d messages", n)
-	}
+	c.send(dots(hi))
+	c.expect("451 4.3.0 Some recipients could not be served")
+	c.envelope("x@example.net", "alice@example.org") // Other octets are another message.
+	c.send(dots("Subject: another\r\n\r\n"))
+	c.expect("250 ")
 
-	broken.Store(false)
-	c.envelope("x@example.net", "bob@example.org", "alice@example.org")
+	c.do("MAIL FROM:<x@example.net>", "250 ")
+	c.do("RCPT TO:<bob@example.org>", "452 4.5.3")
+	c.do("RCPT TO:<alice@example.org>", "250 ")
+	c.do("DATA", "354 ")
 	c.send(dots(hi))
 	c.expect("250 ")
 	if n := len(s.messages(s.alice, "INBOX")); n != 2 {
 		t.Errorf("alice has %d messages", n)
 	}
+	c.envelope("x@example.net", "bob@example.org")
+	c.send(dots(hi))
+	c.expect("451 4.3.0 Temporarily unavailable")
+	broken.Store(false)
+	c.envelope("x@example.net", "bob@example.org")
+	c.send(dots(hi))
+	c.expect("250 ")
 	s.only(s.bob, "INBOX")
 
-	c.envelope("x@example.net", "alice@example.org") // Everybody had it, so this is a new message.
+	c.envelope("x@example.net", "alice@example.org", "bob@example.org") // Everybody had it, so this is a new message.
 	c.send(dots(hi))
 	c.expect("250 ")
-	if n := len(s.messages(s.alice, "INBOX")); n != 3 {
-		t.Errorf("alice has %d messages", n)
+	if n, m := len(s.messages(s.alice, "INBOX")), len(s.messages(s.bob, "INBOX")); n != 3 || m != 2 {
+		t.Errorf("alice has %d messages, bob %d", n, m)
+	}
+}
+
+// TestOneFullMailboxAmongSeveral: whatever a client does after the 451, everybody else has the message once, and the full mailbox gets the answer that
+// it would have got alone.
+func TestOneFullMailboxAmongSeveral(t *testing.T) {
+	text := dots(hi + strings.Repeat("Hello.\r\n", 200))
+	for _, temporary := range []bool{false, true} {
+		full := "552 5.2.2"
+		if temporary {
+			full = "452 4.2.2"
+		}
+		for _, size := range []string{"", " SIZE=10"} {
+			s := start(t, MX, func(c *Config) { c.QuotaTemporary = temporary })
+			if err := s.Directory.AddAddress(t.Context(), "test", s.alice, "sales@example.org"); err != nil {
+				t.Fatal(err)
+			}
+			s.limit(s.alice, account.Limits{Bytes: 1000})
+			c := s.hello()
+			try := func(recipients ...string) {
+				t.Helper()
+				c.do("MAIL FROM:<x@example.net>"+size, "250 ")
+				for _, r := range recipients {
+					address, want, _ := strings.Cut(r, " ")
+					c.do("RCPT TO:<"+address+"@example.org>", want)
+				}
+			}
+			send := func(want string) {
+				t.Helper()
+				c.do("DATA", "354 ")
+				c.send(text)
+				c.expect(want)
+			}
+			for range 2 { // The second time after a try that came to nothing.
+				try("alice 250", "sales 250", "bob 250")
+				send("451 4.3.0")
+				try("alice 452 4.5.3", "sales 452 4.5.3", "bob 250")
+				c.do("RSET", "250 ")
+			}
+			try("alice 250", "sales 250", "bob 250")
+			send("451 4.3.0")
+			try("alice 452 4.5.3", "bob 250", "sales 452 4.5.3")
+			send("250 ")
+			s.only(s.bob, "INBOX")
+			for range 2 {
+				try("alice 250", "sales 250")
+				send(full)
+			}
+			if got := s.messages(s.alice, "INBOX"); len(got) > 0 {
+				t.Errorf("alice has %q", got)
+			}
+		}
+	}
+}
+
+// TestAClientThatGivesTheOthersUp gets through to the one that failed.
+func TestAClientThatGivesTheOthersUp(t *testing.T) {
+	s := start(t, MX)
+	s.limit(s.alice, account.Limits{Bytes: 1000})
+	c := s.hello()
+	c.envelope("x@example.net", "alice@example.org", "bob@example.org")
+	c.send(dots(hi + strings.Repeat("Hello.\r\n", 200)))
+	c.expect("451 4.3.0")
+	c.do("MAIL FROM:<other@example.net>", "250 ")
+	c.do("RCPT TO:<alice@example.org>", "250 ")
+	c.do("RSET", "250 ")
+	c.do("MAIL FROM:<x@example.net>", "250 ")
+	c.do("RCPT TO:<alice@example.org>", "452 4.5.3")
+	c.do("RSET", "250 ")
+	c.envelope("x@example.net", "alice@example.org")
+	c.send(dots(hi))
+	c.expect("250 ")
+	s.only(s.alice, "INBOX")
+}
+
+// TestDeclaredSizeCountsWhatIsAdded: a message that does not fit with the fields that it gets is refused at RCPT, one that just fits is not.
+func TestDeclaredSizeCountsWhatIsAdded(t *testing.T) {
+	s := start(t, MX)
+	c := s.hello()
+	c.envelope("x@example.net", "alice@example.org")
+	c.send(dots(hi))
+	c.expect("250 ")
+	whole := int64(len(s.only(s.alice, "INBOX")))
+	for _, spare := range []int64{-1, 0} {
+		s.limit(s.alice, account.Limits{Bytes: 2*whole + spare})
+		c.do(fmt.Sprintf("MAIL FROM:<x@example.net> SIZE=%d", len(hi)), "250 ")
+		if spare < 0 {
+			c.do("RCPT TO:<alice@example.org>", "552 5.2.2")
+			c.do("RSET", "250 ")
+			continue
+		}
+		c.do("RCPT TO:<alice@example.org>", "250 ")
+		c.do("DATA", "354 ")
+		c.send(dots(hi))
+		c.expect("250 ")
 	}
 }
 
 func TestHalvesAreBounded(t *testing.T) {
 	h := newHalves(2, time.Hour)
 	key := func(s string) halfKey { return halfKey{sender: s} }
-	to := target{"a", "INBOX"}
+	to := target{account: "a", mailbox: "INBOX"}
 	now := time.Unix(0, 0)
 	for _, k := range []string{"1", "2", "3"} {
-		h.remember(key(k), []target{to}, now)
+		h.remember(key(k), []target{to}, nil, now)
 	}
-	if h.has(key("1"), to) || !h.has(key("2"), to) || !h.has(key("3"), to) || h.has(key("3"), target{"a", "Junk"}) {
+	if h.has(key("1"), to) || !h.has(key("2"), to) || !h.has(key("3"), to) || h.has(key("3"), target{account: "a", mailbox: "Junk"}) {
 		t.Error("the oldest should be gone, and only it")
 	}
-	h.remember(key("4"), []target{to}, now.Add(2*time.Hour))
+	h.remember(key("4"), []target{to}, nil, now.Add(2*time.Hour))
 	if h.has(key("2"), to) || h.has(key("3"), to) || !h.has(key("4"), to) {
 		t.Error("what is too old should be gone")
 	}
 	h.forget(key("4"))
-	if !h.empty() {
+	if !h.empty() || h.targets != 0 {
 		t.Error("not empty")
+	}
+	// Of large groups there are fewer.
+	all := make([]target, maxRemembered/2)
+	for i := range all {
+		all[i] = target{queue: true, address: strconv.Itoa(i)}
+	}
+	h.remember(key("5"), all, nil, now)
+	h.remember(key("6"), all, nil, now)
+	h.remember(key("6"), all, nil, now)
+	if !h.has(key("5"), all...) || !h.has(key("6"), all...) {
+		t.Error("both have room")
+	}
+	h.remember(key("7"), nil, []target{to}, now)
+	if h.has(key("5"), all...) || !h.has(key("6"), all...) || h.targets != len(all)+1 {
+		t.Error("the oldest should be gone, and only it")
+	}
+	if got := h.putOff("7", append(all, to)); len(got) != 1 || got[0] != to || len(h.putOff("7", all)) != 0 || len(h.putOff("7", got)) != 0 {
+		t.Error(got)
 	}
 }
 

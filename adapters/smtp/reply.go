@@ -3,10 +3,12 @@ package smtp
 import (
 	"errors"
 	"strings"
+	"syscall"
 
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/delivery"
+	"github.com/streampost/streampost/projections/filing"
 )
 
 func reply(code int, class, subject, detail int, text string) *gosmtp.SMTPError {
@@ -15,6 +17,9 @@ func reply(code int, class, subject, detail int, text string) *gosmtp.SMTPError 
 
 // Refusals that are no errors of anything but the client. Codes are those of RFC 5321 section 4.2.3 and the registry of RFC 5248.
 var (
+	errBareLine      = reply(500, 5, 5, 2, "A line ends with CRLF and has no other CR or LF, RFC 5321 section 2.3.8")
+	errLongLine      = reply(500, 5, 5, 2, "The line is too long") // RFC 5321 section 4.5.3.1.9.
+	errNoParameters  = reply(501, 5, 5, 4, "STARTTLS has no parameters")
 	errNested        = reply(503, 5, 5, 1, "One message at a time: MAIL was given already")
 	errNoMail        = reply(503, 5, 5, 1, "MAIL and RCPT come first")
 	errAuthFirst     = reply(530, 5, 7, 0, "Authentication required") // RFC 4954 section 6.
@@ -23,18 +28,30 @@ var (
 	errAuthMechanism = reply(504, 5, 5, 4, "Unknown authentication mechanism")
 	errAuthDone      = reply(503, 5, 5, 1, "Already authenticated")
 	errAuthSyntax    = reply(501, 5, 5, 2, "Malformed authentication exchange")
+	errAuthLong      = reply(500, 5, 5, 6, "The line of the authentication exchange is too long") // RFC 4954 section 6.
+	errAuthSessions  = reply(421, 4, 7, 0, "Too many sessions of this account, close some and try again later")
 	errAuthFailed    = reply(535, 5, 7, 8, "Authentication failed")
+	errRevoked       = reply(421, 4, 7, 0, "The login is no longer valid: log in again")
 	errAuthTooMany   = reply(421, 4, 7, 0, "Too many failed logins")
 	errSenderSyntax  = reply(553, 5, 1, 7, "The sender's address is malformed")
 	errSenderForeign = reply(553, 5, 7, 1, "This sender address does not belong to your account")
+	errFromForeign   = reply(550, 5, 7, 1, "From or Sender has an address that does not belong to your account")
+	errFromSyntax    = reply(550, 5, 6, 0, "From and Sender have to be there once at most, with an address that can be read")
 	errRcptSyntax    = reply(553, 5, 1, 3, "The recipient's address is malformed")
 	errRcptUnknown   = reply(550, 5, 1, 1, "No such user here")
 	errRcptTooMany   = reply(421, 4, 7, 0, "Too many unknown recipients")
+	errNotSent       = reply(550, 5, 7, 1, "This address has sent no message that this report could be about (BATV)")
 	errRelay         = reply(550, 5, 7, 1, "Relaying denied: the recipient is not local")
 	errRemote        = reply(550, 5, 4, 4, "Remote delivery is not configured: the recipient is not local")
 	errNeedsUTF8     = reply(553, 5, 6, 7, "An address outside ASCII needs the SMTPUTF8 parameter") // RFC 6531 section 3.5.
 	errUTF8Invalid   = reply(553, 5, 6, 7, "The address is not UTF-8")
 	errBrokenOff     = reply(451, 4, 4, 2, "The transfer was broken off")
+	errStorage       = reply(452, 4, 3, 1, "Insufficient system storage")                                                  // RFC 5321 section 4.2.3, RFC 3463 section 3.4.
+	errApart         = reply(452, 4, 5, 3, "This recipient needs a transaction of its own: send again without the others") // RFC 5321 section 4.5.3.1.10.
+	errCopies        = reply(452, 4, 5, 3, "The message has too many recipients: send it to the others separately")        // RFC 5321 section 4.5.3.1.10.
+	errNoForward     = reply(550, 5, 7, 1, "Mail for this recipient is sent on, and this server sends nothing")
+	errEntangled     = reply(550, 5, 4, 6, "Mail for this recipient goes round in a loop") // RFC 3463 section 3.5: routing loop detected.
+	errNoReport      = reply(550, 5, 7, 1, "Only reports are taken for this recipient")
 	errPartial       = reply(451, 4, 3, 0, "Some recipients could not be served: send again, nobody gets the message twice")
 )
 
@@ -75,7 +92,8 @@ func (s *session) answer(err error) error {
 // ours tells faults that an operator must hear of from refusals. They show the client the connection's id, by which the log line is found.
 func ours(err error) bool {
 	var r *gosmtp.SMTPError
-	if errors.As(err, &r) {
+	var refused *filing.Refused
+	if errors.As(err, &r) || errors.As(err, &refused) {
 		return false
 	}
 	switch domain.KindOf(err) {
@@ -85,25 +103,38 @@ func ours(err error) bool {
 	return false
 }
 
+// maxReason bounds the text of a refusal, so that its line is one of SMTP (RFC 5321 section 4.5.3.1.5).
+const maxReason = 400
+
+// reason makes the reason of a refusal fit for a reply, which is one line of ASCII here (RFC 5429 section 2.2.1 lets a server say something else instead).
+func reason(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+		return "The recipient's filter refuses the message"
+	}
+	return text[:min(len(text), maxReason)]
+}
+
 // translate is answer for an error that was logged already.
 func (s *session) translate(err error) error {
 	var r *gosmtp.SMTPError
-	if !errors.As(err, &r) {
+	var refused *filing.Refused
+	if errors.As(err, &refused) {
+		r = reply(550, 5, 7, 1, reason(refused.Reason))
+	} else if !errors.As(err, &r) {
 		kind := domain.KindOf(err)
 		if r = kindReplies[kind]; kind == domain.OverQuota && s.server.cfg.QuotaTemporary {
 			r = errFullForNow
+		}
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			r = errStorage
 		}
 		if ours(err) {
 			r = &gosmtp.SMTPError{Code: r.Code, EnhancedCode: r.EnhancedCode, Message: r.Message + " [" + s.conn.ID() + "]"}
 		}
 	}
-	if refused := s.server.cfg.Metrics.Refused; refused != nil {
-		refused(r.Code)
+	if count := s.server.cfg.Metrics.Refused; count != nil {
+		count(r.Code)
 	}
 	return r
-}
-
-// oneLine makes text that a client chose fit for a log line of bounded length.
-func oneLine(s string) string {
-	return strings.ToValidUTF8(s[:min(len(s), 200)], "?")
 }

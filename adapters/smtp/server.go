@@ -1,8 +1,8 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +13,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/streampost/streampost/adapters/netline"
+	"github.com/streampost/streampost/adapters/sasl"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/delivery"
 )
@@ -21,10 +22,16 @@ import (
 type Server struct {
 	kind   Kind
 	cfg    Config
-	smtp   *gosmtp.Server
+	smtp   *gosmtp.Server  // for connections in clear text
+	secure *gosmtp.Server  // for those over TLS, of which it knows nothing
 	ctx    context.Context // ends when the server gives up waiting for its sessions
 	cancel context.CancelFunc
 	halves *halves
+
+	mechanisms *sasl.Mechanisms
+
+	upgraded *upgrades // from the one to the other
+	upgrades sync.Once // served
 
 	mu        sync.Mutex
 	listeners []*netline.Listener
@@ -42,30 +49,41 @@ func New(kind Kind, cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	cfg.Limits = cfg.Limits.withDefaults()
-	s := &Server{kind: kind, cfg: cfg, halves: newHalves(cfg.Limits.Remembered, cfg.Limits.RememberFor)}
+	cfg.Limits, cfg.InMemory = cfg.Limits.withDefaults(), cmp.Or(cfg.InMemory, 64<<10)
+	if cfg.Spool != "" {
+		sweep(cfg.Spool)
+	}
+	s := &Server{kind: kind, cfg: cfg, halves: newHalves(cfg.Limits.Remembered, cfg.Limits.RememberFor), upgraded: newUpgrades()}
+	s.mechanisms = &sasl.Mechanisms{Directory: cfg.Directory, Tokens: cfg.Tokens, Protocol: "smtp", Login: true}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-
-	s.smtp = gosmtp.NewServer(gosmtp.BackendFunc(s.newSession))
-	s.smtp.Domain = cfg.Hostname
-	s.smtp.LMTP = kind == LMTP
-	s.smtp.TLSConfig = cfg.TLS
-	s.smtp.MaxRecipients = cfg.Limits.Recipients
-	s.smtp.MaxMessageBytes = cfg.Limits.Content.Message
-	s.smtp.MaxLineLength = 2 * cfg.Limits.Content.Line // delivery.Reader refuses the message first, and the connection lives on.
-	s.smtp.AllowInsecureAuth = true                    // The session decides: it knows where the client is.
-	s.smtp.EnableSMTPUTF8 = true
-	s.smtp.ErrorLog = errorLog{cfg.Logger}
-	// Its timeouts stay off: they would bound a whole message. Those of netline lie below TLS and follow each read and write.
-	s.smtp.ReadTimeout, s.smtp.WriteTimeout = 0, 0
+	s.smtp, s.secure = s.dialogues(), s.dialogues()
+	s.secure.EnableREQUIRETLS = kind == Submission && cfg.Queue != nil
+	s.smtp.TLSConfig = cfg.TLS // It only offers STARTTLS then: conn carries it out.
 	return s, nil
+}
+
+// dialogues makes a go-smtp server.
+func (s *Server) dialogues() *gosmtp.Server {
+	d := gosmtp.NewServer(gosmtp.BackendFunc(s.newSession))
+	d.Domain = s.cfg.Hostname
+	d.LMTP = s.kind == LMTP
+	d.MaxRecipients = s.cfg.Limits.Recipients
+	d.MaxMessageBytes = s.cfg.Limits.Content.Message + 1 // It refuses a message of exactly as many. The client is told the limit, see dialogue.replied.
+	d.MaxLineLength = 2 * s.cfg.Limits.Content.Line      // delivery.Reader refuses the message first, and the connection lives on.
+	d.AllowInsecureAuth = true                           // The session decides: it knows where the client is.
+	d.EnableSMTPUTF8 = true
+	d.EnableDSN = s.kind == Submission && s.cfg.Queue != nil
+	d.ErrorLog = errorLog{s.cfg.Logger}
+	// Its timeouts stay off: they would bound a whole message. Those of netline lie below TLS and follow each read and write.
+	d.ReadTimeout, d.WriteTimeout = 0, 0
+	return d
 }
 
 // Serve accepts connections until ctx ends, Shutdown is called or the listener breaks; implicitTLS is for the ports that speak TLS from the first
 // octet (RFC 8314 section 3.3). It may be called for several listeners, which it owns from then on. Open connections stay when it returns.
 func (s *Server) Serve(ctx context.Context, l net.Listener, implicitTLS bool) error {
 	config := netline.Config{
-		Limits: s.cfg.Limits.Line, Logger: s.cfg.Logger, OnLimit: s.cfg.Metrics.Limited,
+		Limits: s.cfg.Limits.Line, Proxies: s.cfg.Proxies, Logger: s.cfg.Logger, OnLimit: s.cfg.Metrics.Limited,
 		OnOpen: func(*netline.Conn) { call(s.cfg.Metrics.Opened) }, OnClose: func(*netline.Conn) { call(s.cfg.Metrics.Closed) },
 	}
 	if !implicitTLS {
@@ -83,7 +101,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, implicitTLS bool) er
 	s.mu.Unlock()
 	defer context.AfterFunc(ctx, func() { _ = line.Close() })()
 
-	err := s.smtp.Serve(&listener{line, s, implicitTLS})
+	s.upgrades.Do(func() { go func() { _ = s.secure.Serve(s.upgraded) }() })
+	dialogues := s.smtp
+	if implicitTLS {
+		dialogues = s.secure
+	}
+	err := dialogues.Serve(&listener{line, s, implicitTLS})
 	if err == nil || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -106,8 +129,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonAfter)
 	defer cancel()
-	if err := s.smtp.Shutdown(last); errors.Is(err, context.DeadlineExceeded) { // Its other errors only say that all is closed already.
-		errs = append(errs, domain.Wrap(domain.Internal, err, "waiting for the last sessions"))
+	_ = s.upgraded.Close()
+	for _, dialogues := range []*gosmtp.Server{s.smtp, s.secure} {
+		if err := dialogues.Shutdown(last); errors.Is(err, context.DeadlineExceeded) { // Its other errors only say that all is closed already.
+			errs = append(errs, domain.Wrap(domain.Internal, err, "waiting for the last sessions"))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -115,7 +141,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // abandonAfter is how long sessions may take to notice that their connection and their context are gone.
 const abandonAfter = 5 * time.Second
 
-// listener makes the connections that go-smtp sees: *conn, or *tls.Conn above it, which it recognises by its type.
+// listener makes the connections that go-smtp sees.
 type listener struct {
 	*netline.Listener
 	server      *Server
@@ -127,16 +153,13 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &conn{Conn: c.(*netline.Conn), server: l.server}
-	if !l.implicitTLS {
-		w.speak(w)
-		return w, nil
+	if l.implicitTLS {
+		return newConn(l.server, c.(*netline.Conn), l.server.cfg.TLS), nil
 	}
-	w.SetIdle(handshakeIdle)
-	return tls.Server(w, l.server.cfg.TLS), nil
+	return newConn(l.server, c.(*netline.Conn), nil), nil
 }
 
-// handshakeIdle bounds the silence of a client that has not said EHLO on a port with implicit TLS.
+// handshakeIdle bounds a TLS handshake, and the silence between it and EHLO.
 const handshakeIdle = time.Minute
 
 // errorLog takes go-smtp's own messages: broken connections, which are no news, and panics, which are.

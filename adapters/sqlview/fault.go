@@ -6,12 +6,10 @@ import (
 	"fmt"
 
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/projections"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
-
-// errDamaged marks a file whose content SQLite cannot read. To everybody else the view is unavailable until it is made anew.
-var errDamaged = errors.New("the view file is damaged")
 
 // classify tells what an error of the driver means for those who wait.
 func classify(err error, doing string) error {
@@ -24,15 +22,19 @@ func classify(err error, doing string) error {
 	}
 	var s *sqlite.Error
 	if !errors.As(err, &s) {
-		return domain.Wrap(domain.Unavailable, err, doing) // errDamaged, or database/sql says that the file is being closed
+		return domain.Wrap(domain.Unavailable, err, doing) // projections.ErrDamaged, or database/sql says that the file is being closed
 	}
 	if s.Code() == sqlite3.SQLITE_IOERR_SHORT_READ {
-		return domain.Wrap(domain.Unavailable, fmt.Errorf("%w: %w", errDamaged, err), doing)
+		return domain.Wrap(domain.Unavailable, fmt.Errorf("%w: %w", projections.ErrDamaged, err), doing)
+	}
+	code := s.Code() & 0xff
+	if s.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // The index of the log could not be made longer.
+		code = sqlite3.SQLITE_FULL
 	}
 	e := domain.Wrap(domain.Unavailable, err, doing)
-	switch s.Code() & 0xff { // the low octet is the primary result code
+	switch code { // the low octet is the primary result code
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		e.Err = fmt.Errorf("%w: %w", errDamaged, err)
+		e.Err = fmt.Errorf("%w: %w", projections.ErrDamaged, err)
 	case sqlite3.SQLITE_FULL:
 		e.Msg = "the disk of the views is full"
 		e.Hint = "free space; projectors go on by themselves"

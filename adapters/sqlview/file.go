@@ -3,12 +3,14 @@ package sqlview
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,21 +18,30 @@ import (
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/migrations"
 	"github.com/streampost/streampost/projections"
-	"modernc.org/sqlite" // also registers the driver
+	_ "modernc.org/sqlite" // registers the driver
 )
 
 // file is one view file. It implements projections.View.
 type file struct {
 	path    string
-	damaged atomic.Bool // a statement met malformed content
+	made    os.FileInfo // of the file as it was opened
+	damaged atomic.Bool // a statement met malformed content, or the file is not what was opened
+	journal string      // mode of the writer
+	pragmas []string    // of the writer
+	rest    time.Duration
 
 	writing sync.Mutex // guards the fields below
+	closed  bool
+	most    int64 // octets that the file was seen to have; it never shrinks
 	writer  *sql.DB
-	conn    *sql.Conn            // the one connection of writer
+	conn    *sql.Conn            // the one connection of writer; nil at rest
 	texts   map[string]*sql.Stmt // compiled on conn, by text
+	inserts map[string]driver.Stmt
+	sums    sums        // of the open transaction
+	idle    *time.Timer // closes conn
 
-	idle *time.Timer // gives the writer's cache back
-	rest time.Duration
+	settling int        // how many move the pages of a large transaction
+	settled  *sync.Cond // on writing, when that is fewer
 
 	readers *sql.DB
 	read    sync.Map // text -> *sql.Stmt on readers
@@ -41,49 +52,65 @@ var _ projections.View = (*file)(nil)
 // pageSize holds a typical row of structures in one page, while a single flag change still writes little.
 const pageSize = 8192
 
-func openFile(ctx context.Context, path string, opt Options, shadow bool) (*file, error) {
-	if err := checkLength(path); err != nil {
+// autocheckpoint is the number of pages in the log from which a commit moves them to the file.
+const autocheckpoint = "wal_autocheckpoint(2000)"
+
+// openFile opens a file, and makes one with the tables of the projection when there is none or an empty one.
+func openFile(ctx context.Context, path, projection string, opt Options, scratch bool) (*file, error) {
+	empty, err := checkLength(path)
+	if err != nil {
 		return nil, err
+	}
+	if empty && migrations.SQLite(projection) == "" {
+		return nil, undefined(projection)
 	}
 	// The file is made here, so that nobody else can ever read it; SQLite gives its log the same permissions.
 	created, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, unwritable(err, path)
 	}
+	made, err := created.Stat()
 	_ = created.Close() // nothing was written
+	if err != nil {
+		return nil, unwritable(err, path)
+	}
 	busy := fmt.Sprintf("busy_timeout(%d)", opt.BusyTimeout.Milliseconds())
-	write := []string{busy, fmt.Sprintf("page_size(%d)", pageSize), fmt.Sprintf("cache_size(-%d)", opt.WriteCache), "secure_delete(on)", "temp_store(memory)"}
-	if shadow {
-		write = append(write, "journal_mode(off)", "synchronous(off)", "secure_delete(off)")
+	f := &file{path: path, made: made, rest: opt.Idle}
+	f.settled = sync.NewCond(&f.writing)
+	f.pragmas = []string{busy, fmt.Sprintf("page_size(%d)", pageSize), fmt.Sprintf("cache_size(-%d)", opt.WriteCache), "temp_store(memory)"}
+	if scratch {
+		f.journal, f.pragmas = "off", append(f.pragmas, "synchronous(off)")
 	} else {
-		write = append(write, "journal_mode(wal)", "synchronous(normal)", "wal_autocheckpoint(2000)", "journal_size_limit(67108864)")
+		f.journal, f.pragmas = "wal", append(f.pragmas, "synchronous(normal)", autocheckpoint, "journal_size_limit(67108864)", "secure_delete(on)")
 	}
-	f := &file{path: path, texts: map[string]*sql.Stmt{}, rest: opt.Idle}
-	f.idle = time.AfterFunc(opt.Idle, f.shrink)
-	if f.writer, err = open(path, write); err != nil {
-		return nil, err
-	}
-	f.writer.SetMaxOpenConns(1)
-	f.writer.SetMaxIdleConns(1)
-	if f.readers, err = open(path, []string{busy, "query_only(on)", fmt.Sprintf("cache_size(-%d)", opt.ReadCache), "temp_store(memory)"}); err != nil {
-		f.close()
+	if f.readers, err = open(path, "", []string{busy, "query_only(on)", fmt.Sprintf("cache_size(-%d)", opt.ReadCache), "temp_store(memory)"}); err != nil {
 		return nil, err
 	}
 	f.readers.SetMaxOpenConns(opt.Readers)
 	f.readers.SetMaxIdleConns(opt.Readers)
 	f.readers.SetConnMaxIdleTime(opt.Idle)
-	if f.conn, err = f.writer.Conn(ctx); err == nil {
-		_, err = f.conn.ExecContext(ctx, migrations.SQLite("cursors"))
+	if empty {
+		err = f.create(ctx, projection)
+	} else {
+		err = f.probe(ctx)
+	}
+	if err == nil {
+		f.sums, err = f.counted(ctx, projection)
 	}
 	if err != nil {
 		f.close()
-		return nil, f.fault(err, "open a view file")
+		return nil, err
 	}
 	return f, nil
 }
 
-func open(path string, pragmas []string) (*sql.DB, error) {
-	query := url.Values{"_pragma": pragmas}
+// open opens a file. The driver runs pragmas in the order of their names and the mode of the journal after them. A new file gets its first page, and with
+// it the size of all, when the log is switched on.
+func open(path, journal string, pragmas []string) (*sql.DB, error) {
+	query := url.Values{"_pragma": pragmas, "mode": {"rw"}} // a file that went is not made again
+	if journal != "" {
+		query.Set("_journal_mode", journal)
+	}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+query.Encode())
 	if err != nil {
 		return nil, domain.Wrap(domain.Internal, err, "open a view file")
@@ -91,102 +118,194 @@ func open(path string, pragmas []string) (*sql.DB, error) {
 	return db, nil
 }
 
-// checkLength finds a file that lost its end, which SQLite itself would notice only when it needs a page from there. While a write-ahead log
-// is beside it the file may rightly be shorter than it says.
-func checkLength(path string) error {
-	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+// create makes the tables.
+func (f *file) create(ctx context.Context, projection string) error {
+	return f.Update(ctx, func(projections.Tx) error {
+		if _, err := f.conn.ExecContext(context.WithoutCancel(ctx), migrations.SQLite("head")+migrations.SQLite("digests")+migrations.SQLite(projection)); err != nil {
+			return f.fault(err, "create the tables of "+projection)
+		}
 		return nil
+	})
+}
+
+// probe finds a file that is none of ours.
+func (f *file) probe(ctx context.Context) error {
+	var n int
+	if err := f.readers.QueryRowContext(ctx, "select count(*) from head").Scan(&n); err != nil {
+		err = f.fault(err, "open a view file")
+		if domain.Is(err, domain.Internal) && ctx.Err() == nil { // there is no such table
+			err = fmt.Errorf("%w: %w", projections.ErrDamaged, err)
+		}
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("%w: the head has %d rows", projections.ErrDamaged, n)
+	}
+	if err := f.readers.QueryRowContext(ctx, "select count(*) from pragma_table_info('head') where name = 'counted'").Scan(&n); err != nil {
+		return f.fault(err, "open a view file")
+	}
+	if n == 1 {
+		return nil
+	}
+	return f.Update(ctx, func(projections.Tx) error { // of a build that counted no digests
+		if _, err := f.conn.ExecContext(context.WithoutCancel(ctx), "alter table head add column counted integer not null default 0;"+migrations.SQLite("digests")); err != nil {
+			return f.fault(err, "add digests to a view file")
+		}
+		return nil
+	})
+}
+
+// checkLength finds a file that lost its end, which SQLite itself would notice only when it needs a page from there. While a write-ahead log
+// is beside it the file may rightly be shorter than it says. A file that is empty or not there has yet to be made.
+func checkLength(path string) (empty bool, err error) {
+	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return true, removeFiles(path) // a log without its file says nothing
+		}
+		return info.Size() == 0, nil
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil // what cannot be opened is reported by whoever writes it
+		return true, nil // what cannot be opened is reported by whoever writes it
 	}
 	defer f.Close()
 	var header [32]byte // https://www.sqlite.org/fileformat.html section 1.3
 	if n, err := io.ReadFull(f, header[:]); err != nil {
 		if n == 0 {
-			return nil
+			return true, nil
 		}
-		return fmt.Errorf("%w: the header is cut off", errDamaged)
+		return false, fmt.Errorf("%w: the header is cut off", projections.ErrDamaged)
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil
+		return false, nil
 	}
 	page := int64(binary.BigEndian.Uint16(header[16:]))
 	if page == 1 {
 		page = 65536
 	}
 	if want := page * int64(binary.BigEndian.Uint32(header[28:])); info.Size() < want {
-		return fmt.Errorf("%w: %d of %d octets are there", errDamaged, info.Size(), want)
+		return false, fmt.Errorf("%w: %d of %d octets are there", projections.ErrDamaged, info.Size(), want)
 	}
+	return false, nil
+}
+
+// whole tells whether the file can still be used: nothing malformed was met, and it is what was opened.
+func (f *file) whole() error {
+	info, err := os.Stat(f.path)
+	switch {
+	case f.damaged.Load():
+		return fmt.Errorf("%w: its content is malformed", projections.ErrDamaged)
+	case os.IsNotExist(err):
+		err = fmt.Errorf("%w: the file was deleted", projections.ErrDamaged)
+	case err != nil:
+		return unwritable(err, f.path)
+	case !os.SameFile(f.made, info):
+		err = fmt.Errorf("%w: the file was replaced", projections.ErrDamaged)
+	default:
+		return nil
+	}
+	f.damaged.Store(true)
+	return err
+}
+
+// awake makes the writer's connection. The caller holds writing.
+func (f *file) awake(ctx context.Context) error {
+	if f.closed {
+		return errClosed
+	}
+	if err := f.whole(); err != nil {
+		return classify(err, "write to a view")
+	}
+	if info, err := os.Stat(f.path); err == nil {
+		if info.Size() < f.most {
+			f.damaged.Store(true)
+			return classify(fmt.Errorf("%w: the file was cut to %d of %d octets", projections.ErrDamaged, info.Size(), f.most), "write to a view")
+		}
+		f.most = info.Size()
+	}
+	if f.conn != nil {
+		f.idle.Reset(f.rest)
+		return nil
+	}
+	db, err := open(f.path, f.journal, f.pragmas)
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		_ = db.Close()
+		return f.fault(err, "open a view file")
+	}
+	f.writer, f.conn, f.texts, f.inserts = db, conn, map[string]*sql.Stmt{}, map[string]driver.Stmt{}
+	f.idle = time.AfterFunc(f.rest, f.sleep)
 	return nil
+}
+
+// sleep closes the writer's connection until it is needed again. With it goes its cache, and, when nobody reads, the write-ahead log.
+func (f *file) sleep() {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	f.lieDown()
+}
+
+func (f *file) lieDown() {
+	if f.conn == nil {
+		return
+	}
+	f.idle.Stop()
+	for _, s := range f.texts {
+		_ = s.Close()
+	}
+	_ = f.tell(false)
+	_ = f.conn.Raw(func(any) error {
+		for _, s := range f.inserts {
+			_ = s.Close()
+		}
+		return nil
+	})
+	_ = f.conn.Close()
+	_ = f.writer.Close()
+	f.conn, f.writer, f.texts, f.inserts = nil, nil, nil, nil
 }
 
 func (f *file) close() {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	f.idle.Stop()
-	for _, s := range f.texts {
-		_ = s.Close()
+	f.closed = true
+	for f.settling > 0 {
+		f.settled.Wait()
 	}
-	f.texts = nil
 	f.read.Range(func(_, s any) bool { _ = s.(*sql.Stmt).Close(); return true })
-	if f.readers != nil {
-		_ = f.readers.Close() // before the writer, whose close folds the write-ahead log into the file
-	}
-	if f.conn != nil {
-		_ = f.conn.Close()
-	}
-	_ = f.writer.Close()
-}
-
-// Update runs g in a write transaction. The statements themselves cannot be interrupted, so that a cancelled context never leaves one half
-// done; g sees the context and stops between them.
-func (f *file) Update(ctx context.Context, g func(projections.Tx) error) error {
-	f.writing.Lock()
-	defer f.writing.Unlock()
-	if f.texts == nil {
-		return errClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	f.idle.Reset(f.rest)
-	tx := &tx{f}
-	if _, err := tx.Exec(ctx, "begin immediate"); err != nil {
-		return err
-	}
-	err := f.reading(g(tx))
-	if err == nil {
-		_, err = tx.Exec(ctx, "commit")
-	}
-	if err != nil {
-		if _, undo := tx.Exec(ctx, "rollback"); undo != nil && f.conn.PingContext(context.WithoutCancel(ctx)) != nil {
-			f.damaged.Store(true) // the connection is of no use any more
-		}
-	}
-	return err
-}
-
-// shrink gives the pages back that the writer keeps in memory.
-func (f *file) shrink() {
-	f.writing.Lock()
-	defer f.writing.Unlock()
-	if f.texts != nil {
-		_, _ = f.conn.ExecContext(context.Background(), "pragma shrink_memory") // at worst nothing is given back
-	}
+	_ = f.readers.Close() // before the writer, whose close folds the write-ahead log into the file
+	f.lieDown()
 }
 
 // Scrub empties the write-ahead log into the file, where deleted content is overwritten, and deletes what was once moved aside.
 func (f *file) Scrub(ctx context.Context) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	if f.texts == nil {
-		return errClosed
+	for f.settling > 0 {
+		f.settled.Wait()
 	}
-	if err := removeFiles(f.path + aside); err != nil {
+	if err := f.awake(ctx); err != nil {
 		return err
+	}
+	name := filepath.Base(f.path)
+	if parts := strings.Split(name, "."); len(parts) == 4 {
+		kept, err := os.ReadDir(filepath.Dir(f.path))
+		if err != nil {
+			return unwritable(err, f.path)
+		}
+		for _, entry := range kept {
+			if n := entry.Name(); strings.HasPrefix(n, parts[0]+"."+parts[1]+".") && strings.Contains(n, ending+aside) {
+				if err := os.Remove(filepath.Join(filepath.Dir(f.path), n)); err != nil {
+					return unwritable(err, f.path)
+				}
+			}
+		}
 	}
 	var busy, frames, moved int
 	if err := f.conn.QueryRowContext(context.WithoutCancel(ctx), "pragma wal_checkpoint(truncate)").Scan(&busy, &frames, &moved); err != nil {
@@ -198,127 +317,33 @@ func (f *file) Scrub(ctx context.Context) error {
 	return nil
 }
 
-var errClosed = domain.Errorf(domain.Unavailable, "the view is closed")
-
-// tx is the open write transaction of a file.
-type tx struct{ f *file }
-
-func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := t.f.texts[query]; s != nil {
-		return s, nil
-	}
-	s, err := t.f.conn.PrepareContext(ctx, query)
+// copy writes the committed rows to another file, whose head is of no version and not ready.
+func (f *file) copy(ctx context.Context, path string) error {
+	made, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, t.f.fault(err, "prepare a statement on a view")
+		return unwritable(err, path)
 	}
-	t.f.texts[query] = s
-	return s, nil
-}
-
-func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	ctx = context.WithoutCancel(ctx)
-	s, err := t.prepare(ctx, query)
+	_ = made.Close() // nothing was written
+	db, err := open(f.path, "", []string{"busy_timeout(5000)"})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	result, err := s.ExecContext(ctx, args...)
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, "vacuum into $1", path); err != nil {
+		return f.fault(err, "copy a view")
+	}
+	to, err := open(path, f.journal, f.pragmas)
 	if err != nil {
-		return 0, t.f.fault(err, "write to a view")
+		return err
 	}
-	return result.RowsAffected()
-}
-
-func (t *tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	ctx = context.WithoutCancel(ctx)
-	s, err := t.prepare(ctx, query)
+	_, err = to.ExecContext(ctx, "update head set version = 0, ready = 0")
+	if closed := to.Close(); err == nil { // folds its write-ahead log into the file
+		err = closed
+	}
 	if err != nil {
-		return nil, err
-	}
-	rows, err := s.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, t.f.fault(err, "read a view")
-	}
-	return rows, nil
-}
-
-func (t *tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	ctx = context.WithoutCancel(ctx)
-	s, err := t.prepare(ctx, query)
-	if err != nil {
-		return t.f.conn.QueryRowContext(ctx, query, args...) // fails again, and the row carries the error
-	}
-	return s.QueryRowContext(ctx, args...)
-}
-
-func (t *tx) Create(ctx context.Context, projection string) error {
-	text := migrations.SQLite(projection)
-	if text == "" {
-		return domain.Errorf(domain.Internal, "projection %s has no definition", projection)
-	}
-	if _, err := t.f.conn.ExecContext(context.WithoutCancel(ctx), text); err != nil {
-		return t.f.fault(err, "create the tables of "+projection)
+		return f.fault(err, "copy a view")
 	}
 	return nil
 }
 
-// Query reads the committed rows. Its statement is compiled once for each connection.
-func (f *file) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, ok := f.read.Load(query)
-	if !ok {
-		prepared, err := f.readers.PrepareContext(ctx, query)
-		if err != nil {
-			return nil, f.fault(err, "prepare a query")
-		}
-		if s, ok = f.read.LoadOrStore(query, prepared); ok {
-			_ = prepared.Close()
-		}
-	}
-	rows, err := s.(*sql.Stmt).QueryContext(ctx, args...)
-	if err != nil {
-		return nil, f.fault(err, "read a view")
-	}
-	return rows, nil
-}
-
-// Snapshot runs g on one committed state.
-func (f *file) Snapshot(ctx context.Context, g func(projections.Reader) error) error {
-	tx, err := f.readers.BeginTx(ctx, nil)
-	if err != nil {
-		return f.fault(err, "read a view")
-	}
-	defer tx.Rollback() // nothing was written
-	return f.reading(g(snapshot{f, tx}))
-}
-
-type snapshot struct {
-	f  *file
-	tx *sql.Tx
-}
-
-func (s snapshot) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	rows, err := s.tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, s.f.fault(err, "read a view")
-	}
-	return rows, nil
-}
-
-func (s snapshot) Snapshot(_ context.Context, g func(projections.Reader) error) error { return g(s) }
-
-// reading classifies an error of SQLite that was met while rows were scanned; other errors of a caller's function pass as they are.
-func (f *file) reading(err error) error {
-	var s *sqlite.Error
-	if errors.As(err, &s) {
-		return f.fault(err, "read a view")
-	}
-	return err
-}
-
-// fault gives an error of SQLite its kind, and remembers damage.
-func (f *file) fault(err error, doing string) error {
-	e := classify(err, doing)
-	if errors.Is(e, errDamaged) {
-		f.damaged.Store(true)
-	}
-	return e
-}
+var errClosed = domain.Errorf(domain.Unavailable, "the view is closed")

@@ -2,20 +2,26 @@ package sqlview_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/streampost/streampost/adapters/sqlview"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/viewtest"
 )
+
+var first = projections.Generation{Stream: "ACCOUNTS_0", Projection: "quota", Number: 1}
 
 func open(t *testing.T, dir string) (*sqlview.Views, projections.View) {
 	t.Helper()
@@ -24,7 +30,7 @@ func open(t *testing.T, dir string) (*sqlview.Views, projections.View) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = views.Close() })
-	view, err := views.Open(t.Context(), "ACCOUNTS_0")
+	view, err := views.Open(t.Context(), first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +40,7 @@ func open(t *testing.T, dir string) (*sqlview.Views, projections.View) {
 // set writes one row of quota.
 func set(ctx context.Context, view projections.View, account string, bytes int64) error {
 	return view.Update(ctx, func(tx projections.Tx) error {
-		_, err := tx.Exec(ctx, `insert into quota values ($1, $2, 0, 0, 0) on conflict (account) do update set bytes = excluded.bytes`, account, bytes)
+		_, err := tx.Exec(ctx, `insert into quota (account, bytes, messages) values ($1, $2, 0) on conflict (account) do update set bytes = excluded.bytes`, account, bytes)
 		return err
 	})
 }
@@ -57,113 +63,40 @@ func sum(t *testing.T, r projections.Reader) (n int64) {
 	return n
 }
 
-func create(t *testing.T, view projections.View) {
-	t.Helper()
-	if err := view.Update(t.Context(), func(tx projections.Tx) error { return tx.Create(t.Context(), "quota") }); err != nil {
-		t.Fatal(err)
-	}
+// The conformance of SQLite.
+func TestViews(t *testing.T) {
+	viewtest.Test(t, func(t *testing.T, dir string) projections.Views {
+		views, err := sqlview.Open(dir, sqlview.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = views.Close() })
+		return views
+	}, func(v projections.Views) { _ = v.(*sqlview.Views).Close() })
 }
 
-func TestCommitAndRollback(t *testing.T) {
-	dir := t.TempDir()
-	views, view := open(t, dir)
-	create(t, view)
-	if err := set(t.Context(), view, "a", 1); err != nil {
-		t.Fatal(err)
-	}
-	changedMind := errors.New("changed my mind")
-	if err := view.Update(t.Context(), func(tx projections.Tx) error {
-		n, err := tx.Exec(t.Context(), `update quota set bytes = 9 where account = $1`, "a")
-		if n != 1 || err != nil {
-			t.Errorf("%d rows, %v", n, err)
-		}
-		return changedMind
-	}); !errors.Is(err, changedMind) {
-		t.Errorf("update: %v", err)
-	}
-	if n := sum(t, view); n != 1 {
-		t.Errorf("after a rollback the sum is %d", n)
-	}
-	if err := view.Update(t.Context(), func(tx projections.Tx) error {
-		_, err := tx.Exec(t.Context(), `insert into quota values ('a', 0, 0, 0, 0)`)
-		return err
-	}); !domain.Is(err, domain.Exists) {
-		t.Errorf("a row twice: %v", err)
-	}
-	_ = views.Close()
-	if err := set(t.Context(), view, "a", 2); !domain.Is(err, domain.Unavailable) {
-		t.Errorf("after close: %v", err)
-	}
-	if _, again := open(t, dir); sum(t, again) != 1 {
-		t.Error("the row did not outlive the process")
-	}
-}
-
-// A snapshot does not see what is committed meanwhile, and a reader cannot write.
-func TestSnapshot(t *testing.T) {
-	_, view := open(t, t.TempDir())
-	create(t, view)
-	if err := view.Snapshot(t.Context(), func(r projections.Reader) error {
-		before := sum(t, r)
-		if err := set(t.Context(), view, "a", 5); err != nil {
-			t.Error(err)
-		}
-		if after := sum(t, r); before != 0 || after != 0 {
-			t.Errorf("the snapshot changed from %d to %d", before, after)
-		}
-		if rows, err := r.Query(t.Context(), `delete from quota returning bytes`); err == nil {
-			if rows.Next() || rows.Err() == nil {
-				t.Error("a reader wrote")
-			}
-			_ = rows.Close()
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if sum(t, view) != 5 {
-		t.Error("the commit is lost")
-	}
-}
-
-// Many readers and one writer do not fail each other.
-func TestConcurrency(t *testing.T) {
-	_, view := open(t, t.TempDir())
-	create(t, view)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 50 {
-				sum(t, view)
-			}
-		})
-	}
-	for i := range 50 {
-		if err := set(t.Context(), view, fmt.Sprint(i), 1); err != nil {
-			t.Error(err)
-		}
-	}
-	wg.Wait()
-	if n := sum(t, view); n != 50 {
-		t.Errorf("sum %d", n)
-	}
-}
-
-// Nobody but the owner can read views, and comparing leaves no file.
+// Nobody but the owner can read views, comparing leaves no file, and those of earlier builds go.
 func TestFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "views")
 	views, view := open(t, dir)
-	create(t, view)
-	shadow, release, err := views.Shadow(t.Context(), "ACCOUNTS_0")
+	shadow, release, err := views.Scratch(t.Context(), "quota")
 	if err != nil {
 		t.Fatal(err)
 	}
-	create(t, shadow)
 	if err := set(t.Context(), shadow, "a", 1); err != nil || sum(t, shadow) != 1 || sum(t, view) != 0 {
-		t.Errorf("shadow: %v", err)
+		t.Errorf("scratch: %v", err)
 	}
 	release()
-	if err := os.WriteFile(filepath.Join(dir, "ACCOUNTS_0.shadow-1.db"), nil, 0o600); err != nil {
+	if left, _ := filepath.Glob(dir + "/*scratch*"); len(left) > 0 {
+		t.Errorf("%v are left over", left)
+	}
+	gone := []string{"quota.scratch-1", "ACCOUNTS_0.quota.2.db.copying", "ACCOUNTS_0.db", "ACCOUNTS_0.db-wal", "DIRECTORY.db", "ACCOUNTS_1.db.damaged"}
+	for _, name := range gone {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := views.Copy(t.Context(), first, projections.Generation{Stream: "ACCOUNTS_0", Projection: "quota", Number: 3}); err != nil {
 		t.Fatal(err)
 	}
 	_ = views.Close()
@@ -174,35 +107,177 @@ func TestFiles(t *testing.T) {
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v, %v", name, info.Mode(), err)
 		}
-		if strings.Contains(name, "shadow") {
+		if slices.Contains(gone, filepath.Base(name)) {
 			t.Errorf("%s is left over", name)
+		}
+		if header, _ := os.ReadFile(name); strings.HasSuffix(name, ".db") && binary.BigEndian.Uint16(header[16:]) != 8192 { // https://www.sqlite.org/fileformat.html section 1.3.2
+			t.Errorf("%s has pages of %d octets", name, binary.BigEndian.Uint16(header[16:]))
 		}
 	}
 	if info, _ := os.Stat(dir); info.Mode().Perm() != 0o700 {
 		t.Errorf("the directory has mode %v", info.Mode())
 	}
-	if _, err := views.Open(t.Context(), "../etc"); !domain.Is(err, domain.Invalid) {
-		t.Errorf("a name with a slash: %v", err)
+	for _, stream := range []string{"../etc", "a.b", ""} {
+		if _, err := views.Open(t.Context(), projections.Generation{Stream: stream, Projection: "quota", Number: 1}); !domain.Is(err, domain.Invalid) {
+			t.Errorf("stream %q: %v", stream, err)
+		}
 	}
 }
 
-// A damaged file is kept beside the one that is made instead.
-func TestDamagedFileIsMovedAside(t *testing.T) {
+// A damaged file is an error, is kept until a scrub when it is put aside, and makes room for another.
+func TestDamagedFile(t *testing.T) {
+	for name, content := range map[string]string{"no database": strings.Repeat("no database ", 1000), "short": "SQLite"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, first.String()+".db")
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			views, err := sqlview.Open(dir, sqlview.Options{Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = views.Close() })
+			if _, err := views.Open(t.Context(), first); !domain.Is(err, domain.Corrupt) || !errors.Is(err, projections.ErrDamaged) {
+				t.Fatalf("open: %v", err)
+			}
+			if err := views.Aside(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+			if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != content {
+				t.Errorf("what was there: %v", err)
+			}
+			second := first
+			second.Number = 2
+			view, err := views.Open(t.Context(), second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := view.Scrub(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(path + ".damaged"); err == nil {
+				t.Error("the damaged file outlives a scrub")
+			}
+		})
+	}
+}
+
+// A server that stops while a file is opened says nothing about the file.
+func TestOpeningIsCancelled(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "ACCOUNTS_0.db")
-	if err := os.WriteFile(path, []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
+	views, _ := open(t, dir)
+	_ = views.Close()
+	views, err := sqlview.Open(dir, sqlview.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, view := open(t, dir)
-	create(t, view)
-	if kept, err := os.ReadFile(path + ".damaged"); err != nil || !strings.HasPrefix(string(kept), "no database") {
-		t.Errorf("what was there: %v", err)
+	t.Cleanup(func() { _ = views.Close() })
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := views.Open(stopped, first); !errors.Is(err, context.Canceled) || errors.Is(err, projections.ErrDamaged) {
+		t.Errorf("a cancelled opening gives %v", err)
 	}
-	if err := view.Scrub(t.Context()); err != nil {
+	if _, err := views.Open(t.Context(), first); err != nil {
+		t.Errorf("the next one gives %v", err)
+	}
+}
+
+// A file that is deleted, replaced or cut while it is open is found by the next write; a reader that must open it again finds it too.
+func TestFileGoesAway(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"deleted": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.Rename(path, path+"-away"), os.WriteFile(path, nil, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			views, view := open(t, dir)
+			if err := harm(filepath.Join(dir, first.String()+".db")); err != nil {
+				t.Fatal(err)
+			}
+			if err := set(t.Context(), view, "a", 1); !errors.Is(err, projections.ErrDamaged) || !domain.Is(err, domain.Unavailable) {
+				t.Errorf("write: %v", err)
+			}
+			if _, err := views.Open(t.Context(), first); !errors.Is(err, projections.ErrDamaged) {
+				t.Errorf("open: %v", err)
+			}
+		})
+	}
+}
+
+// A file at rest is closed, and wakes up for reading and for writing.
+func TestRest(t *testing.T) {
+	dir := t.TempDir()
+	views, err := sqlview.Open(dir, sqlview.Options{Idle: time.Millisecond})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(path + ".damaged"); err == nil {
-		t.Error("the damaged file outlives a scrub")
+	t.Cleanup(func() { _ = views.Close() })
+	view, err := views.Open(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := int64(1); n < 4; n++ {
+		if err := set(t.Context(), view, "a", n); err != nil || sum(t, view) != n {
+			t.Fatal(err)
+		}
+		for t.Context().Err() == nil { // the write-ahead log goes with the last connection
+			if _, err := os.Stat(filepath.Join(dir, first.String()+".db-wal")); errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// The pages of a large transaction are moved to the file beside what is written next; a scrub and a close wait for that, and then commits do it again.
+func TestLargeTransaction(t *testing.T) {
+	dir := t.TempDir()
+	views, view := open(t, dir)
+	var rows [][]any
+	for i := range 25_020 {
+		rows = append(rows, []any{fmt.Sprintf("%0200d", i), int64(1), int64(0), int64(0), int64(0)})
+	}
+	columns := []string{"account", "bytes", "messages", "limit_bytes", "limit_messages"}
+	insert := func(rows [][]any) {
+		t.Helper()
+		if err := view.Update(t.Context(), func(tx projections.Tx) error { return tx.Insert(t.Context(), "quota", columns, rows) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert(rows[:25_000])
+	for i := range 20 {
+		insert(rows[25_000+i:][:1])
+	}
+	if err := view.Scrub(t.Context()); err != nil || sum(t, view) != 25_020 {
+		t.Fatal(err)
+	}
+	if err := view.Update(t.Context(), func(tx projections.Tx) error {
+		var pages int
+		if err := tx.QueryRow(t.Context(), "pragma wal_autocheckpoint").Scan(&pages); err != nil || pages != 2000 {
+			t.Errorf("a commit moves %d pages, %v", pages, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := view.Update(t.Context(), func(tx projections.Tx) error {
+		_, err := tx.Exec(t.Context(), "delete from quota")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	insert(rows[:25_000])
+	if err := views.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(dir + "/*-wal"); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+	if _, view = open(t, dir); sum(t, view) != 25_000 {
+		t.Error("rows are missing")
 	}
 }
 
@@ -220,7 +295,6 @@ func tmpfs(t *testing.T, options string) string {
 func TestFullDisk(t *testing.T) {
 	dir := tmpfs(t, "size=256k")
 	_, view := open(t, dir)
-	create(t, view)
 	done := int64(0)
 	var err error
 	for i := 0; i < 10_000 && err == nil; i++ {

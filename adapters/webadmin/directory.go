@@ -40,7 +40,9 @@ func (s *Server) accounts(w http.ResponseWriter, r *http.Request) error {
 // NewAccount is the body of POST /v1/accounts.
 type NewAccount struct {
 	Address  string `json:"address"`
-	Password string `json:"password"` // plain text or an importable hash
+	Password string `json:"password"`         // plain text or an importable hash; a shared account needs none
+	Short    bool   `json:"short,omitempty"`  // take a password that is shorter than logins.min_password
+	Shared   bool   `json:"shared,omitempty"` // its mailboxes belong to a group
 }
 
 func (s *Server) addAccount(w http.ResponseWriter, r *http.Request) error {
@@ -48,10 +50,16 @@ func (s *Server) addAccount(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(r, &body); err != nil {
 		return err
 	}
-	if body.Password == "" {
-		return domain.Errorf(domain.Invalid, "a password is needed")
+	if body.Password != "" || !body.Shared {
+		if err := s.checkPassword(body.Password, body.Short); err != nil {
+			return err
+		}
 	}
 	made, err := s.b.Directory.AddAccount(r.Context(), actor, body.Address, body.Password)
+	if err == nil && body.Shared {
+		made.Shared = true
+		err = s.b.Directory.SetShared(r.Context(), actor, made.ID, true)
+	}
 	if err != nil {
 		return err
 	}
@@ -63,7 +71,10 @@ func (s *Server) addAccount(w http.ResponseWriter, r *http.Request) error {
 // AccountDetails is an account with what is in it.
 type AccountDetails struct {
 	door.Account
-	Tx        domain.Tx `json:"tx"`
+	Tx domain.Tx `json:"tx"`
+	// Primary is the node that the account's clients are sent to; empty before the first promotion, which are counted by Epoch.
+	Primary   string    `json:"primary"`
+	Epoch     uint64    `json:"epoch"`
 	Usage     Quota     `json:"usage"`
 	Limits    Quota     `json:"limits"` // 0 means none
 	Mailboxes []Mailbox `json:"mailboxes"`
@@ -71,8 +82,13 @@ type AccountDetails struct {
 
 // Quota is a use or a limit.
 type Quota struct {
-	Bytes    int64 `json:"bytes"`
-	Messages int64 `json:"messages"`
+	Bytes     int64 `json:"bytes"`
+	Messages  int64 `json:"messages"`
+	Mailboxes int64 `json:"mailboxes"`
+}
+
+func usageOf(s *account.State) Quota {
+	return Quota{s.Usage.Bytes, s.Usage.Messages, int64(len(s.Mailboxes))}
 }
 
 // Mailbox is a mailbox as an operator sees it.
@@ -97,12 +113,11 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request) error {
 		details = AccountDetails{
 			Account:   found,
 			Tx:        state.Tx,
-			Usage:     Quota{state.Usage.Bytes, state.Usage.Messages},
-			Limits:    Quota{state.Limits.Bytes, state.Limits.Messages},
-			Mailboxes: []Mailbox{},
-		}
-		for _, m := range state.Sorted() {
-			details.Mailboxes = append(details.Mailboxes, Mailbox{m.Name, m.SpecialUse, m.Counts.Messages, m.Counts.Unseen, m.Counts.Bytes, m.UIDValidity, m.UIDNext, m.ModSeq})
+			Primary:   state.Primary.Node,
+			Epoch:     state.Primary.Epoch,
+			Usage:     usageOf(state),
+			Limits:    Quota(state.Limits),
+			Mailboxes: mailboxesOf(state),
 		}
 		return nil
 	})
@@ -115,6 +130,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request) error {
 // Password is the body of PUT /v1/accounts/{account}/password.
 type Password struct {
 	Password string `json:"password"`
+	Short    bool   `json:"short,omitempty"` // as in NewAccount
 }
 
 func (s *Server) setPassword(w http.ResponseWriter, r *http.Request) error {
@@ -123,13 +139,30 @@ func (s *Server) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		err = readJSON(r, &body)
 	}
-	if err == nil && body.Password == "" {
-		err = domain.Errorf(domain.Invalid, "a password is needed")
+	if err == nil {
+		err = s.checkPassword(body.Password, body.Short)
 	}
 	if err != nil {
 		return err
 	}
 	return done(w, s.b.Directory.SetPassword(r.Context(), actor, found.ID, body.Password))
+}
+
+func (s *Server) checkPassword(password string, short bool) error {
+	if password == "" {
+		return domain.Errorf(domain.Invalid, "a password is needed")
+	}
+	if short {
+		return nil
+	}
+	err := s.b.Directory.CheckPassword(password)
+	var refused *domain.Error
+	if errors.As(err, &refused) && refused.Hint == "" {
+		hinted := *refused
+		hinted.Hint = "choose a longer one; --short takes it nevertheless, and logins.min_password sets the length"
+		return &hinted
+	}
+	return err
 }
 
 // Disabled is the body of PUT /v1/accounts/{account}/disabled.
@@ -158,7 +191,7 @@ func (s *Server) setLimits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.b.Accounts.Do(r.Context(), found.ID, actor, account.SetLimits{Limits: account.Limits{Bytes: body.Bytes, Messages: body.Messages}})
+	_, err = s.b.Accounts.Do(r.Context(), found.ID, actor, account.SetLimits{Limits: account.Limits(body)})
 	return done(w, err)
 }
 

@@ -1,9 +1,11 @@
 package webadmin
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 
 	"github.com/streampost/streampost/domain"
@@ -98,7 +100,14 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 func readJSON(r *http.Request, into any) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
+	err := dec.Decode(into)
+	if err == nil { // RFC 8259 section 2: a JSON text is one value.
+		if _, err = dec.Token(); err == io.EOF {
+			return nil
+		}
+		err = cmp.Or(err, errors.New("something follows the value"))
+	}
+	if err != nil {
 		var tooBig *http.MaxBytesError
 		if errors.As(err, &tooBig) {
 			return err

@@ -16,6 +16,9 @@ import (
 	"github.com/streampost/streampost/projections/door"
 )
 
+// importType is the media type of an import's body: lines of JSON with messages between them, which no registered type describes.
+const importType = "application/octet-stream"
+
 // ImportHeader goes before each message of an import: one line of JSON, then Size octets of message.
 type ImportHeader struct {
 	Mailbox  string   `json:"mailbox"` // full name; made when it does not exist
@@ -198,6 +201,9 @@ func (s *Server) add(ctx context.Context, id domain.AccountID, h ImportHeader, m
 // makeMailbox creates a mailbox with its superiors and subscribes to it, as clients list subscribed ones only.
 func (s *Server) makeMailbox(ctx context.Context, id domain.AccountID, name string, now int64) error {
 	name = account.CanonicalName(name)
+	if err := account.CheckName(name); err != nil { // or its superiors would stay behind alone
+		return err
+	}
 	for i := range name + "/" {
 		if i < len(name) && name[i] != '/' || i == 0 {
 			continue

@@ -9,8 +9,15 @@ import (
 	"github.com/streampost/streampost/streams"
 )
 
-func (s *Server) alive(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "healthy"})
+// alive is 200 as long as there is an answer: what is damaged is not repaired by a restart.
+func (s *Server) alive(w http.ResponseWriter, r *http.Request) error {
+	answer := map[string]string{"status": "healthy"}
+	if s.b.Damaged != nil {
+		if cause := s.b.Damaged(r.Context()); cause != "" {
+			answer["status"], answer["cause"] = "degraded", cause
+		}
+	}
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
 
@@ -80,45 +87,17 @@ func (s *Server) showLog(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) verifyLog(w http.ResponseWriter, r *http.Request) error {
 	scope, err := s.scope(r)
+	if err == nil {
+		scope.Archive, err = truth(r, "archive")
+	}
+	if err == nil {
+		scope.Mend, err = truth(r, "mend")
+	}
 	if err != nil {
 		return err
 	}
 	out := s.lines(w, r)
 	sum, err := s.b.Log.Verify(out.ctx, scope, func(d Damage) { _ = out.item(d) }, out.progress)
-	if err != nil {
-		return out.fail(err)
-	}
-	return out.result(sum)
-}
-
-func (s *Server) projections(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.b.Views.List(r.Context())
-	if err == nil {
-		writeJSON(w, http.StatusOK, notNil(list))
-	}
-	return err
-}
-
-func (s *Server) rebuildViews(w http.ResponseWriter, r *http.Request) error {
-	scope, err := s.scope(r)
-	if err != nil {
-		return err
-	}
-	out := s.lines(w, r)
-	sum, err := s.b.Views.Rebuild(out.ctx, scope, out.progress)
-	if err != nil {
-		return out.fail(err)
-	}
-	return out.result(sum)
-}
-
-func (s *Server) verifyViews(w http.ResponseWriter, r *http.Request) error {
-	scope, err := s.scope(r)
-	if err != nil {
-		return err
-	}
-	out := s.lines(w, r)
-	sum, err := s.b.Views.Verify(out.ctx, scope, func(d Difference) { _ = out.item(d) }, out.progress)
 	if err != nil {
 		return out.fail(err)
 	}

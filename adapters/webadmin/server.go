@@ -1,8 +1,11 @@
 // Package webadmin is the REST door for operators: the command line and monitoring speak to a running server through it.
 //
-// It is its own listener, meant for loopback, in plain HTTP (RFC 9110). Every route below /v1 wants the bearer token (RFC 6750), which is
-// compared in constant time; /healthz, /readyz and /metrics want none and say nothing about mail. Bodies are JSON. An error is
-// {"statusCode", "type", "message", "cause"?}; errors.go has the one table from domain.Kind to status.
+// It is its own listener, meant for loopback, in plain HTTP (RFC 9110). Every route wants a token (RFC 6750), which is compared in constant
+// time, and whose level decides about changing and deleting; health checks and /metrics want none and say nothing about mail. Bodies are JSON.
+// An error is {"statusCode", "type", "message", "cause"?}; errors.go has the one table from domain.Kind to status.
+//
+// Routes below /v1 are ours. The others have the paths, verbs, codes and bodies of Apache James's WebAdmin, so that what operators wrote for
+// it goes on working; their files begin with james. An account is a user there, and its login is the user's name.
 //
 // Work that may take long (verify, rebuild, import, show) answers in newline-delimited JSON, one Line at a time, so that a client sees
 // progress and cancels by closing the connection. Its last line is a result or an error; an answer without either was cut off.
@@ -12,13 +15,12 @@ package webadmin
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,7 +53,7 @@ func (l Limits) withDefaults() Limits {
 
 // Config is what New needs. Every field but Limits must be set.
 type Config struct {
-	Token   string
+	Tokens  Tokens
 	Backend Backend
 	Logger  *slog.Logger
 	Limits  Limits
@@ -59,19 +61,25 @@ type Config struct {
 
 // Server is the REST door. It is an http.Handler.
 type Server struct {
-	token  [sha256.Size]byte
+	lock   lock
 	b      Backend
 	log    *slog.Logger
 	limits Limits
 	http   *http.Server
+
+	document func() ([]byte, error) // OpenAPI, made when first asked for
+	stopping context.Context        // ends when Shutdown begins
+	stop     context.CancelFunc
 }
 
 // New makes the door.
 func New(c Config) (*Server, error) {
-	if c.Token == "" {
+	if c.Tokens.All == "" {
 		return nil, errors.New("the admin door needs a token")
 	}
-	s := &Server{token: sha256.Sum256([]byte(c.Token)), b: c.Backend, log: c.Logger, limits: c.Limits.withDefaults()}
+	s := &Server{lock: newLock(c.Tokens), b: c.Backend, log: c.Logger, limits: c.Limits.withDefaults()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.document = sync.OnceValues(func() ([]byte, error) { return describeAll(Routes) })
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: s.limits.HeaderTime,
@@ -93,8 +101,9 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown takes no new requests and waits for those in flight; when ctx ends first it cuts them off.
+// Shutdown takes no new requests and waits for those in flight, but not for those that await a task; when ctx ends first it cuts them off.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
@@ -109,9 +118,26 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.Handle("GET /metrics", s.b.Metrics)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := methods(mux, r); len(allowed) > 0 { // RFC 9110 section 15.5.6.
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			writeError(w, Error{StatusCode: http.StatusMethodNotAllowed, Type: "methodNotAllowed", Message: r.Method + " does nothing at " + r.URL.Path})
+			return
+		}
 		writeError(w, Error{StatusCode: http.StatusNotFound, Type: "notFound", Message: "there is nothing at " + r.URL.Path})
 	})
 	return mux
+}
+
+// methods lists those that have a route at a request's path.
+func methods(mux *http.ServeMux, r *http.Request) (allowed []string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := mux.Handler(other); pattern != "" && pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
 }
 
 // guard puts authentication, limits and error replies around a route.
@@ -121,12 +147,10 @@ func (s *Server) guard(route Route) http.Handler {
 		control := http.NewResponseController(w)
 		_ = control.SetReadDeadline(deadline) // a ResponseWriter without deadlines is a test's recorder
 		_ = control.SetWriteDeadline(deadline)
-		if !route.Public && !s.authorized(r) {
-			w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750 section 3.
-			writeError(w, Error{StatusCode: http.StatusUnauthorized, Type: "unauthorized", Message: "the request needs the admin token"})
+		if !route.Public && !s.allowed(w, r, &route) {
 			return
 		}
-		if !route.Streams {
+		if !route.Streams && !route.Waits {
 			r.Body = http.MaxBytesReader(w, r.Body, s.limits.Body)
 			ctx, cancel := context.WithDeadline(r.Context(), deadline)
 			defer cancel()
@@ -138,9 +162,17 @@ func (s *Server) guard(route Route) http.Handler {
 	})
 }
 
-// authorized compares hashes, so that neither the token's bytes nor its length show in the time it takes.
-func (s *Server) authorized(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+// allowed refuses a request whose token does not go far enough.
+func (s *Server) allowed(w http.ResponseWriter, r *http.Request, route *Route) bool {
+	switch has := s.lock.level(r); {
+	case has == nothing:
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750 section 3.
+		writeError(w, Error{StatusCode: http.StatusUnauthorized, Type: "unauthorized", Message: "the request needs the admin token"})
+		return false
+	case has < route.needed(r.Method):
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`) // RFC 6750 section 3.1.
+		writeError(w, Error{StatusCode: http.StatusForbidden, Type: "forbidden", Message: "this token may not " + r.Method + " here"})
+		return false
+	}
+	return true
 }

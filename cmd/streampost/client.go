@@ -67,6 +67,10 @@ func (g *Globals) connect() (*client, error) {
 	if access.Token == "" {
 		return nil, usage("--url needs a token: set STREAMPOST_TOKEN")
 	}
+	return newClient(access)
+}
+
+func newClient(access adminAccess) (*client, error) {
 	if u, err := url.Parse(access.URL); err != nil || u.Scheme != "unix" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return nil, usage("the admin URL %q is not one such as http://127.0.0.1:8000 or unix:/path", access.URL)
 	}

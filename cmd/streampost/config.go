@@ -9,7 +9,9 @@ type ConfigCmd struct {
 }
 
 // ConfigPrintCmd prints the configuration.
-type ConfigPrintCmd struct{}
+type ConfigPrintCmd struct {
+	Changed bool `help:"Print only what differs from the defaults."`
+}
 
 // Help teaches.
 func (*ConfigPrintCmd) Help() string {
@@ -18,7 +20,7 @@ func (*ConfigPrintCmd) Help() string {
 Examples:
 
   streampost config print > streampost.yaml
-  STREAMPOST_LOGGING_LEVEL=debug streampost --set imap.limits.per_address=50 config print | grep -v default`
+  STREAMPOST_LOGGING_LEVEL=debug streampost --set imap.limits.per_address=50 config print --changed`
 }
 
 // Run prints.
@@ -27,7 +29,7 @@ func (c *ConfigPrintCmd) Run(g *Globals, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return loaded.WriteYAML(env.Stdout)
+	return loaded.WriteYAML(env.Stdout, c.Changed)
 }
 
 // ConfigCheckCmd checks the configuration.
@@ -53,6 +55,9 @@ func (c *ConfigCheckCmd) Run(g *Globals, env *Env) error {
 		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
 			return usage("tls.certificate and tls.key: %w", err)
 		}
+	}
+	if _, err := compilePipeline(&loaded.Config.Pipeline); err != nil {
+		return usage("%w", err)
 	}
 	env.printf("The configuration is good.\n")
 	return nil

@@ -18,7 +18,8 @@ import (
 //
 //	log/        the embedded NATS server's files      keys/   master keys
 //	views/      rows, safe to remove                  tls/    the self-signed certificate
-//	blobs/      sealed messages                       admin.json, demo.json, lock
+//	blobs/      sealed messages                       archive/   a copy of the log
+//	admin.json, demo.json, node.json, rows.json, lock
 type dataDir struct {
 	path string
 	lock *os.File

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -42,7 +43,17 @@ func (s *server) demo(ctx context.Context, password string) error {
 	if err != nil {
 		return err
 	}
-	s.demoPasswords = facts.Passwords
+	s.demoPasswords = maps.Clone(facts.Passwords)
+	if facts.Mail { // It was made once. An account that is gone since was erased on purpose.
+		for address := range facts.Passwords {
+			_, err := s.directory.Lookup(ctx, address)
+			if domain.Is(err, domain.NotFound) {
+				delete(s.demoPasswords, address)
+			} else if err != nil {
+				return err
+			}
+		}
+	}
 	if facts.Complete {
 		return nil
 	}
@@ -51,6 +62,9 @@ func (s *server) demo(ctx context.Context, password string) error {
 	}
 	for _, user := range demoUsers {
 		address := user + "@" + demoDomain
+		if s.demoPasswords[address] == "" {
+			continue
+		}
 		made, err := s.directory.AddAccount(ctx, "demo", address, facts.Passwords[address])
 		if domain.Is(err, domain.Exists) {
 			if made, err = s.directory.Lookup(ctx, address); err == nil {
@@ -90,7 +104,7 @@ func (s *server) demoFacts(ctx context.Context, password string) (facts demoFact
 	wanted := map[string]string{}
 	for _, user := range demoUsers {
 		address := user + "@" + demoDomain
-		wanted[address] = or(password, or(facts.Passwords[address], strings.ToLower(rand.Text()[:12])))
+		wanted[address] = cmp.Or(password, facts.Passwords[address], strings.ToLower(rand.Text()[:12]))
 	}
 	if maps.Equal(wanted, facts.Passwords) {
 		return facts, nil
@@ -154,29 +168,39 @@ func (s *server) tellDemo(env *Env) {
 		}
 		return p
 	}
-	alice := "alice@" + demoDomain
-	password := s.demoPasswords[alice]
-	login := alice + ":" + password
+	var users []string
+	for _, user := range demoUsers {
+		if address := user + "@" + demoDomain; s.demoPasswords[address] != "" {
+			users = append(users, address)
+		}
+	}
+	if len(users) == 0 {
+		env.printf("\nStreampost serves %s from %s. The accounts of the demo were erased.\n\n", demoDomain, s.data.path)
+		return
+	}
+	reader, writer := users[0], users[len(users)-1]
+	login := reader + ":" + s.demoPasswords[reader]
 	data := ""
 	if s.cfg.Data != config.Default().Data {
 		data = " --data " + quote(s.cfg.Data)
 	}
 	env.printf("\nStreampost serves the demo domain %s from %s.\n\n", demoDomain, s.data.path)
-	for _, user := range demoUsers {
-		env.printf("  %-20s password  %s\n", user+"@"+demoDomain, s.demoPasswords[user+"@"+demoDomain])
+	for _, address := range users {
+		env.printf("  %-20s password  %s\n", address, s.demoPasswords[address])
 	}
-	env.printf("\n  IMAP %s  IMAPS %s  SMTP %s  submission %s and %s  LMTP %s  admin %s\n", at(s.cfg.IMAP.Listen), at(s.cfg.IMAP.ListenTLS), at(s.cfg.SMTP.Listen),
-		at(s.cfg.Submission.Listen), at(s.cfg.Submission.ListenTLS), at(s.cfg.LMTP.Listen), at(s.cfg.Admin.Listen))
+	env.printf("\n  IMAP %s  IMAPS %s  POP3 %s  POP3S %s\n  SMTP %s  submission %s and %s  LMTP %s  ManageSieve %s  admin %s\n", at(s.cfg.IMAP.Listen), at(s.cfg.IMAP.ListenTLS), at(s.cfg.POP3.Listen), at(s.cfg.POP3.ListenTLS), at(s.cfg.SMTP.Listen),
+		at(s.cfg.Submission.Listen), at(s.cfg.Submission.ListenTLS), at(s.cfg.LMTP.Listen), at(s.cfg.ManageSieve.Listen), at(s.cfg.Admin.Listen))
 	env.printf("\nDeliver a message, and read it:\n\n")
-	env.printf("  printf 'From: carol@example.net\\nSubject: hello\\n\\nIt works.\\n' | curl -sS --crlf smtp://%s --mail-from carol@example.net --mail-rcpt %s -T -\n", at(s.cfg.SMTP.Listen), alice)
+	env.printf("  printf 'From: carol@example.net\\nSubject: hello\\n\\nIt works.\\n' | curl -sS --crlf smtp://%s --mail-from carol@example.net --mail-rcpt %s -T -\n", at(s.cfg.SMTP.Listen), reader)
 	env.printf("  curl -sS -u %s 'imap://%s/INBOX' -X 'FETCH 1:* (FLAGS ENVELOPE)'\n", quote(login), at(s.cfg.IMAP.Listen))
 	env.printf("  curl -sS -k -u %s 'imaps://%s/INBOX;MAILINDEX=1'\n", quote(login), at(s.cfg.IMAP.ListenTLS))
+	env.printf("  curl -sS -k -u %s 'pop3s://%s/1'\n", quote(login), at(s.cfg.POP3.ListenTLS))
 	env.printf("\nSubmit as a user, with swaks:\n\n")
-	env.printf("  swaks --server %s --tls --auth PLAIN --auth-user bob@%s --auth-password %s --from bob@%s --to %s\n", at(s.cfg.Submission.Listen), demoDomain,
-		quote(s.demoPasswords["bob@"+demoDomain]), demoDomain, alice)
+	env.printf("  swaks --server %s --tls --auth PLAIN --auth-user %s --auth-password %s --from %s --to %s\n", at(s.cfg.Submission.Listen), writer,
+		quote(s.demoPasswords[writer]), writer, reader)
 	env.printf("\nA mail program: IMAP server localhost port %s (or %s with TLS), outgoing server localhost port %s (STARTTLS) or %s (TLS),\nuser name %s. The certificate is self-signed: %s\n",
-		port(at(s.cfg.IMAP.Listen)), port(at(s.cfg.IMAP.ListenTLS)), port(at(s.cfg.Submission.Listen)), port(at(s.cfg.Submission.ListenTLS)), alice, s.data.join("tls/cert.pem"))
-	env.printf("\nLook behind it:\n\n  streampost log show %s%s\n  streampost projection list%s\n  streampost status%s\n\nCtrl-C ends it.\n\n", alice, data, data, data)
+		port(at(s.cfg.IMAP.Listen)), port(at(s.cfg.IMAP.ListenTLS)), port(at(s.cfg.Submission.Listen)), port(at(s.cfg.Submission.ListenTLS)), reader, s.data.join("tls/cert.pem"))
+	env.printf("\nLook behind it:\n\n  streampost log show %s%s\n  streampost projection list%s\n  streampost status%s\n\nCtrl-C ends it.\n\n", reader, data, data, data)
 }
 
 // quote makes a word that a shell leaves alone.

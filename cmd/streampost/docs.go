@@ -20,6 +20,16 @@ type DocsCmd struct {
 	Dir string `arg:"" default:"docs" help:"Directory to write into."`
 }
 
+// Help teaches.
+func (*DocsCmd) Help() string {
+	return `Writes configuration.md, cli.md and metrics.md as this program knows them.
+
+Examples:
+
+  streampost docs
+  streampost docs /tmp/reference`
+}
+
 // generated are the pages that are made from the program.
 var generated = map[string]func(io.Writer) error{
 	"configuration.md": func(w io.Writer) error { return config.WriteMarkdown(w, config.Default()) },
@@ -51,7 +61,7 @@ func writeCLI(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("# Command line\n\nThis page is made from the program by `streampost docs`; a test fails when the two differ.\n\n")
 	b.WriteString("Commands that need a running server find its address and token in the data directory (`--data`), or take `--url` and `STREAMPOST_TOKEN`.\n")
-	b.WriteString("`log`, `projection`, `keys` and `doctor` also work while no server runs: they open the data directory themselves.\n")
+	b.WriteString("`log`, `projection`, `keys`, `task list`, `task show`, `task cancel` and `doctor` also work while no server runs: they open the data directory themselves.\n")
 	b.WriteString("Every list has `--json`.\n\n## Exit codes\n\n| code | meaning |\n|---|---|\n")
 	for _, e := range exitCodes {
 		fmt.Fprintf(&b, "| %d | %s |\n", e.code, e.meaning)

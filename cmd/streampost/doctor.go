@@ -13,7 +13,12 @@ type DoctorCmd struct {
 
 // Help teaches.
 func (*DoctorCmd) Help() string {
-	return `It looks at durability (is the log synced before every answer?), views, blobs, permissions, disk space, the certificate and the clock. The exit code is 4 when something is a problem.`
+	return `It looks at durability (is the log synced before every answer?), views, blobs, permissions, disk space, the certificate, the clock, and mappings that lead nowhere. The exit code is 4 when something is a problem.
+
+Examples:
+
+  streampost doctor
+  streampost doctor --json`
 }
 
 // Run prints the findings.

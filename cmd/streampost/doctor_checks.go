@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/streampost/streampost/adapters/webadmin"
@@ -16,13 +18,21 @@ import (
 	"github.com/streampost/streampost/projections"
 )
 
+// doctorPatience is how long doctor waits for what does not answer.
+const doctorPatience = 5 * time.Second
+
 // doctor looks at everything that an operator can get wrong and the server cannot put right.
 func (c *core) doctor(ctx context.Context) []webadmin.Finding {
-	var all []webadmin.Finding
-	for _, look := range []func(context.Context) []webadmin.Finding{c.doctorLog, c.doctorViews, c.doctorBlobs, c.doctorFiles, c.doctorDisk, c.doctorTLS, c.doctorClock} {
-		all = append(all, look(ctx)...)
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	looks := []func(context.Context) []webadmin.Finding{c.doctorLog, c.doctorViews, c.doctorBlobs, c.doctorArchive, c.doctorFiles, c.doctorDisk, c.doctorTLS, c.doctorClock, c.doctorMappings}
+	found := make([][]webadmin.Finding, len(looks))
+	var wg sync.WaitGroup
+	for i, look := range looks {
+		wg.Go(func() { found[i] = look(ctx) })
 	}
-	return all
+	wg.Wait()
+	return slices.Concat(found...)
 }
 
 func ok(check, format string, args ...any) webadmin.Finding {
@@ -39,7 +49,11 @@ func problem(check, hint, format string, args ...any) webadmin.Finding {
 
 func (c *core) doctorLog(ctx context.Context) (found []webadmin.Finding) {
 	if c.nats != nil {
-		found = append(found, ok("durability", "the embedded log is synced to disk before every answer"))
+		synced := "the embedded log is synced to disk before every answer"
+		if copies := c.streams.Topology().Replicas; c.nodes != nil {
+			synced += fmt.Sprintf(", by %d of %d nodes", copies/2+1, copies)
+		}
+		found = append(found, ok("durability", "%s", synced))
 		if address := c.nats.Address(); address != "" {
 			found = append(found, warning("log", "remove streams.listen when you no longer look at it", "the embedded NATS server listens on %s", address))
 		}
@@ -51,6 +65,11 @@ func (c *core) doctorLog(ctx context.Context) (found []webadmin.Finding) {
 	for _, stream := range c.streams.Streams() {
 		if _, err := c.streams.Head(ctx, stream); err != nil {
 			found = append(found, problem("log", "see the server's log", "stream %s cannot be read: %v", stream, err))
+		}
+	}
+	if c.audit != nil {
+		if status, cause := c.audit.look(ctx); status != health.Healthy {
+			found = append(found, problem("log", "run streampost log verify, look at the disk, and restore the backup", "%s", cause))
 		}
 	}
 	if keys := c.streams.MasterKey(); len(keys) > 1 {
@@ -67,11 +86,21 @@ func (c *core) doctorViews(ctx context.Context) (found []webadmin.Finding) {
 	behind := 0
 	for _, p := range c.runner.Status(ctx) {
 		switch {
+		case !p.Serves():
+		case p.State == projections.Damaged:
+			found = append(found, warning("views", "wait until it is made anew; look at the disk of the views", "projection %s of %s is damaged: %s", p.Name, p.Stream, p.Error))
 		case p.State == projections.Stopped:
-			found = append(found, problem("views", "run streampost log verify", "projection %s of %s has stopped: %s", p.Name, p.Stream, p.Error))
+			hint := p.Hint
+			if hint == "" {
+				hint = "run streampost log verify"
+			}
+			found = append(found, problem("views", hint, "projection %s of %s has stopped: %s", p.Name, p.Stream, p.Error))
 		case p.LagEntries > maxLag:
 			behind++
 		}
+	}
+	if s := c.runner.Stats(); s.Miscounts > 0 {
+		found = append(found, problem("views", "run streampost projection count --repair, and look at the disk of the views", "%d digests do not agree with the rows; the last was %s", s.Miscounts, s.Miscount))
 	}
 	if behind > 0 {
 		return append(found, warning("views", "wait, or look for a busy disk", "%d projections are more than %d entries behind", behind, maxLag))
@@ -82,19 +111,9 @@ func (c *core) doctorViews(ctx context.Context) (found []webadmin.Finding) {
 	return found
 }
 
-// doctorBlobs finds out whether a message could be stored.
-func (c *core) doctorBlobs(ctx context.Context) []webadmin.Finding {
-	upload, err := c.blobs.Create(ctx)
-	if err != nil {
-		return []webadmin.Finding{problem("blobs", "make "+c.data.join("blobs")+" writable for the server's user", "no message can be stored: %v", err)}
-	}
-	upload.Abort()
-	return []webadmin.Finding{ok("blobs", "messages can be stored")}
-}
-
 // doctorFiles looks for files that others can read. Names are those of dataDir.
 func (c *core) doctorFiles(context.Context) (found []webadmin.Finding) {
-	for _, name := range []string{"", "keys", "tls", "log", "blobs", "views", adminFile, demoFile} {
+	for _, name := range []string{"", "keys", "tls", "log", "blobs", "archive", "views", adminFile, demoFile} {
 		info, err := os.Stat(c.data.join(name))
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
 			found = append(found, problem("permissions", "chmod go= "+c.data.join(name), "others can use %s (mode %o)", c.data.join(name), info.Mode().Perm()))
@@ -162,16 +181,23 @@ func (c *core) doctorTLS(context.Context) []webadmin.Finding {
 	return []webadmin.Finding{ok("certificate", "it is for %s and good until %s", c.hostname(), cert.NotAfter.Format(time.DateOnly))}
 }
 
-// doctorClock compares the clock with the newest file that the server wrote: a clock that stands before it was set back.
-func (c *core) doctorClock(context.Context) []webadmin.Finding {
-	info, err := os.Stat(c.data.join("lock"))
-	switch now := time.Now(); {
+// doctorClock compares the clock with the log's newest entry: a clock that stands before it was set back, or is another's.
+func (c *core) doctorClock(ctx context.Context) []webadmin.Finding {
+	written, err := c.streams.Written(ctx)
+	return []webadmin.Finding{clock(time.Now(), written, err)}
+}
+
+func clock(now, written time.Time, err error) webadmin.Finding {
+	const hint = "set the clock and let it be synchronised"
+	switch {
 	case err != nil:
-		return []webadmin.Finding{problem("clock", "", "%v", err)}
+		return problem("clock", "", "the log cannot be asked for the time of its newest entry: %v", err)
 	case now.Year() < 2025:
-		return []webadmin.Finding{problem("clock", "set the clock and let it be synchronised", "it is %s", now.Format(time.RFC3339))}
-	case info.ModTime().After(now.Add(time.Minute)):
-		return []webadmin.Finding{problem("clock", "let the clock be synchronised", "it was set back by %s since the server started", info.ModTime().Sub(now).Round(time.Second))}
+		return problem("clock", hint, "it is %s", now.Format(time.RFC3339))
+	case written.After(now.Add(time.Minute)):
+		return problem("clock", hint, "the newest entry of the log is from %s, which is %s in the future", written.UTC().Format(time.RFC3339), written.Sub(now).Round(time.Second))
+	case written.IsZero():
+		return ok("clock", "it is %s", now.UTC().Format(time.RFC3339))
 	}
-	return []webadmin.Finding{ok("clock", "it has not gone back since the server started")}
+	return ok("clock", "it is past the newest entry of the log, from %s", written.UTC().Format(time.RFC3339))
 }

@@ -7,9 +7,10 @@ import (
 
 // DomainCmd manages local domains.
 type DomainCmd struct {
-	Add  DomainAddCmd  `cmd:"" help:"Make a domain local: mail for it belongs here."`
-	List DomainListCmd `cmd:"" help:"List local domains."`
-	Rm   DomainRmCmd   `cmd:"" help:"Make a domain foreign again. No account may have an address in it."`
+	Add   DomainAddCmd   `cmd:"" help:"Make a domain local: mail for it belongs here."`
+	List  DomainListCmd  `cmd:"" help:"List local domains."`
+	Rm    DomainRmCmd    `cmd:"" help:"Make a domain foreign again. No account may have an address in it."`
+	Alias DomainAliasCmd `cmd:"" help:"Manage other names of domains."`
 }
 
 // DomainAddCmd makes a domain local.
@@ -41,6 +42,15 @@ type DomainRmCmd struct {
 	Domain named `arg:"" help:"Domain name."`
 }
 
+// Help teaches.
+func (*DomainRmCmd) Help() string {
+	return `Mail for the domain is refused from then on. Nothing is deleted: what accounts have stays theirs.
+
+Examples:
+
+  streampost domain rm example.org`
+}
+
 // Run sends the request.
 func (c *DomainRmCmd) Run(g *Globals, env *Env) error {
 	server, err := g.connect()
@@ -53,6 +63,16 @@ func (c *DomainRmCmd) Run(g *Globals, env *Env) error {
 // DomainListCmd lists local domains.
 type DomainListCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Help teaches.
+func (*DomainListCmd) Help() string {
+	return `Domains whose addresses are delivered here. U-labels are shown; A-labels (xn--...) are understood everywhere.
+
+Examples:
+
+  streampost domain list
+  streampost domain list --json`
 }
 
 // Run prints the list.

@@ -27,7 +27,7 @@ var exitCodes = []struct {
 	{exitFailed, "refused or failed; the message says why"},
 	{exitUsage, "the command line or the configuration is wrong"},
 	{exitUnreachable, "no running server was found"},
-	{exitFound, "a verification, an import or doctor found something: damage, differences, refused messages, problems"},
+	{exitFound, "a verification, an import or doctor found something: damage, differences, refused messages, problems, records that are missing in DNS, accounts for which an order failed or that could not be promoted, or could not compare everything"},
 	{exitInterrupted, "interrupted"},
 }
 

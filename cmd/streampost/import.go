@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +42,7 @@ type ImportFlags struct {
 // stateSuffix names the file beside what is imported that tells what is done.
 const stateSuffix = ".streampost-import"
 
-const importHelp = `Dates, flags and folders are kept; mailboxes that do not exist are made. A message that the server refuses is named with the reason at the end and the exit code is then 4; all others are imported. Each message that the server has stored is noted in the state file, so an interrupted import resumes where it stopped; only one that was killed may repeat the few messages whose answers it did not see.
+const importHelp = `Dates, flags and folders are kept; mailboxes that do not exist are made. A message that the server refuses is named with the reason at the end and the exit code is then 4; all others are imported. Each message that the server has stored is noted in the state file, so an interrupted import resumes where it stopped; only one that was killed may repeat the few messages whose answers it did not see. Symbolic links, pipes and whatever else is no regular file is passed over and named, but for the path itself.
 
 `
 
@@ -66,15 +67,22 @@ func (c *ImportMboxCmd) Run(g *Globals, env *Env) error {
 	if _, err := os.Stat(filepath.Join(c.Path, "cur")); err == nil {
 		return usage("%s has a directory cur, as a maildir has: say import maildir", c.Path)
 	}
-	return c.run(g, env, func(im *importer) error {
+	return c.run(g, env, c.Mailbox, func(im *importer) error {
 		info, err := os.Stat(c.Path)
 		if err != nil {
 			return err
 		}
 		if !info.IsDir() {
-			return im.mbox(c.Path, or(c.Mailbox, "INBOX"))
+			file, err := filepath.EvalSymlinks(c.Path) // The user has named the link.
+			if err != nil {
+				return err
+			}
+			return im.mbox(file, c.Path, cmp.Or(c.Mailbox, "INBOX"))
 		}
-		return filepath.WalkDir(c.Path, func(path string, d fs.DirEntry, err error) error {
+		return filepath.WalkDir(c.Path+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && env.interrupted() {
+				return errInterrupted
+			}
 			if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasSuffix(d.Name(), stateSuffix) {
 				return err
 			}
@@ -84,15 +92,10 @@ func (c *ImportMboxCmd) Run(g *Globals, env *Env) error {
 			}
 			name := strings.TrimSuffix(filepath.ToSlash(rel), ".mbox")
 			name = strings.ReplaceAll(name, ".sbd/", "/") // Thunderbird's directory of subfolders
-			if info, err := os.Stat(path); err != nil {
-				im.local = append(im.local, refusal{refOf(path), err.Error()})
-				return nil
-			} else if !info.Mode().IsRegular() {
-				env.tell("%s is passed over: it is not a file\n", refOf(path))
-				return nil
-			}
-			if err := im.mbox(path, or(c.Mailbox, name)); errors.Is(err, mbox.ErrFormat) {
-				env.tell("%s is passed over: %v\n", refOf(path), mbox.ErrFormat)
+			if err := im.mbox(path, path, cmp.Or(c.Mailbox, name)); errors.Is(err, maildir.ErrNotRegular) {
+				im.passOver(path, maildir.ErrNotRegular.Error())
+			} else if errors.Is(err, mbox.ErrFormat) {
+				im.passOver(path, mbox.ErrFormat.Error())
 			} else if errors.Is(err, fs.ErrPermission) && !im.cut {
 				im.local = append(im.local, refusal{refOf(path), err.Error()})
 			} else {
@@ -112,14 +115,14 @@ type ImportMaildirCmd struct {
 func (*ImportMaildirCmd) Help() string {
 	return importHelp + `Folders may be Maildir++ (.Sent, .Work.2020) or plain directories. Dates come from the files' times, keywords from dovecot-keywords.
 
-Example:
+Examples:
 
   streampost import maildir ~/Maildir --account alice@example.org`
 }
 
 // Run imports.
 func (c *ImportMaildirCmd) Run(g *Globals, env *Env) error {
-	return c.run(g, env, func(im *importer) error { return im.maildir(c.Path) })
+	return c.run(g, env, "", func(im *importer) error { return im.maildir(c.Path) })
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -132,12 +135,17 @@ type importer struct {
 	done   map[string]bool // refs of an earlier run
 	passed uint64          // refs that were done already
 	local  []refusal
+	over   int  // what was passed over, because it cannot be mail
 	cut    bool // the last message was sent in part
 }
 
 type refusal struct{ ref, why string }
 
-func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) error {
+// patience is how long a walk may go on after it was interrupted. It ends between two messages, so only one that a file system keeps waiting takes longer.
+var patience = 10 * time.Second
+
+// run imports what walk sends. into is the one mailbox that all goes to, empty if there is none.
+func (c *ImportFlags) run(g *Globals, env *Env, into string, walk func(*importer) error) error {
 	server, err := g.connect()
 	if err != nil {
 		return err
@@ -151,7 +159,7 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	if err := server.call(env, http.MethodGet, path("accounts", string(c.Account)), nil, nil); err != nil {
 		return err // before anything is noted about an account that does not exist
 	}
-	state, done, err := c.openState()
+	state, done, err := c.openState(into)
 	if err != nil {
 		return err
 	}
@@ -160,6 +168,10 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	body, pipe := io.Pipe()
 	im := &importer{env: env, root: filepath.Dir(filepath.Clean(c.Path)), out: webadmin.ImportWriter{W: pipe}, done: done}
 	walked := make(chan error, 1)
+	defer context.AfterFunc(env, func() {
+		time.Sleep(patience)
+		_ = pipe.CloseWithError(errInterrupted)
+	})()
 	go func() {
 		err := walk(im)
 		if im.cut {
@@ -191,7 +203,7 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 	}, &sum)
 	bar.finish()
 	_ = body.Close() // ends the walk when the request failed
-	if walkErr := <-walked; walkErr != nil && !errors.Is(walkErr, io.ErrClosedPipe) {
+	if walkErr := waitFor(env, walked); walkErr != nil && !errors.Is(walkErr, io.ErrClosedPipe) {
 		err = walkErr
 	}
 	refused = append(im.local, refused...)
@@ -207,9 +219,12 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 		_ = os.Remove(state.Name()) // it says nothing, and would be in the way of an import into another account
 	}
 	if c.JSON {
-		env.printf("%s\n", mustJSON(map[string]any{"imported": imported, "refused": len(refused), "doneBefore": im.passed, "seconds": time.Since(began).Seconds()}))
+		env.printf("%s\n", mustJSON(map[string]any{"imported": imported, "refused": len(refused), "doneBefore": im.passed, "passedOver": im.over, "seconds": time.Since(began).Seconds()}))
 	} else {
 		tellReasons(env, refused)
+		if im.over > 0 {
+			env.printf("%d passed over, because they are no files of messages\n", im.over)
+		}
 		env.printf("%d messages imported, %d refused, %d done before, in %s\n", imported, len(refused), im.passed, time.Since(began).Round(time.Millisecond))
 	}
 	var exit *exitError
@@ -222,6 +237,21 @@ func (c *ImportFlags) run(g *Globals, env *Env, walk func(*importer) error) erro
 		return &exitError{exitFound, nil}
 	}
 	return nil
+}
+
+// waitFor waits for the end of a walk, if need be no longer than an interrupted one may take.
+func waitFor(ctx context.Context, walked <-chan error) error {
+	select {
+	case err := <-walked:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-walked:
+		return err
+	case <-time.After(patience):
+		return errInterrupted
+	}
 }
 
 // tellReasons sums up why messages were refused, when that is more than a few lines.
@@ -239,9 +269,13 @@ func tellReasons(env *Env, refused []refusal) {
 }
 
 // openState reads what an earlier run has done and opens the file to add to it. A line that a crash cut short is not counted as done.
-func (c *ImportFlags) openState() (*os.File, map[string]bool, error) {
-	name := or(c.State, strings.TrimRight(c.Path, "/")+stateSuffix)
-	head := "# streampost import into " + string(c.Account) + "\n"
+func (c *ImportFlags) openState(into string) (*os.File, map[string]bool, error) {
+	name := cmp.Or(c.State, strings.TrimRight(c.Path, "/")+stateSuffix)
+	head := "# streampost import into " + string(c.Account)
+	if into != "" {
+		head += " " + refOf(into)
+	}
+	head += "\n"
 	text, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
@@ -250,7 +284,7 @@ func (c *ImportFlags) openState() (*os.File, map[string]bool, error) {
 	if c.Again || len(text) == 0 {
 		text = nil
 	} else if !strings.HasPrefix(string(text), head) {
-		return nil, nil, usage("%s is of an import into another account: name another file with --state, or say --again", name)
+		return nil, nil, usage("%s is of an import into another account or mailbox: name another file with --state, or say --again", name)
 	}
 	whole := strings.LastIndexByte(string(text), '\n') + 1
 	for line := range strings.Lines(string(text[:whole])) {
@@ -299,8 +333,15 @@ func refOf(name string) string {
 	return strconv.QuoteToASCII(name)
 }
 
-func (im *importer) mbox(name, mailbox string) error {
-	file, err := os.Open(name)
+// passOver names what lies among the mail and is none.
+func (im *importer) passOver(name, why string) {
+	im.over++
+	im.env.tell("%s is passed over: %s\n", refOf(name), why)
+}
+
+// mbox imports a file that the user knows by another name, perhaps.
+func (im *importer) mbox(name, known, mailbox string) error {
+	file, err := maildir.OpenFile(name)
 	if err != nil {
 		return err
 	}
@@ -309,7 +350,7 @@ func (im *importer) mbox(name, mailbox string) error {
 	if err != nil {
 		return err
 	}
-	shown, err := filepath.Rel(im.root, name)
+	shown, err := filepath.Rel(im.root, known)
 	if err != nil {
 		return err
 	}
@@ -338,12 +379,18 @@ func (im *importer) mbox(name, mailbox string) error {
 }
 
 func (im *importer) maildir(root string) error {
-	folders, err := maildir.Folders(root)
+	folders, passed, err := maildir.Folders(im.env, root)
+	for _, p := range passed {
+		im.passOver(p.Path, p.Why)
+	}
 	if err != nil {
 		return err
 	}
 	for _, f := range folders {
-		messages, err := f.Messages()
+		messages, passed, err := f.Messages(im.env)
+		for _, p := range passed {
+			im.passOver(p.Path, p.Why)
+		}
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/adapters/webadmin"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
@@ -19,60 +20,107 @@ import (
 
 // LogCmd reads and verifies the log of record.
 type LogCmd struct {
-	Verify LogVerifyCmd `cmd:"" help:"Prove that the log is whole: no entry missing, changed, moved or unreadable."`
-	Show   LogShowCmd   `cmd:"" help:"Show an account's transactions."`
+	Verify  LogVerifyCmd  `cmd:"" help:"Prove that the log is whole: no entry missing, changed, moved or unreadable."`
+	Show    LogShowCmd    `cmd:"" help:"Show an account's transactions."`
+	Restore LogRestoreCmd `cmd:"" help:"Fill an empty log from its archive."`
+	Repair  LogRepairCmd  `cmd:"" help:"Fill copies of the log anew that are damaged or stale."`
 }
 
 // LogVerifyCmd proves that the log is whole.
 type LogVerifyCmd struct {
 	Account string `arg:"" optional:"" help:"Address or id of one account; everything without it."`
-	Shard   string `placeholder:"STREAM" help:"One stream only, such as ACCOUNTS_3 or DIRECTORY."`
+	Shard   string `placeholder:"STREAM" help:"One stream only, such as ACCOUNTS_3, DIRECTORY or KEYS."`
+	Archive bool   `help:"Verify the archive instead, and compare it with the log."`
+	Mend    bool   `help:"With --archive: write anew from the log what is wrong in the archive."`
 	JSON    bool   `name:"json" help:"Print JSON lines."`
+	Detached
 }
 
 // Help teaches.
 func (*LogVerifyCmd) Help() string {
-	return `Each account's transactions must be numbered without gaps, each must carry the hash of the one before it, and each must open with the account's key. Damage is printed with account and Tx, and the exit code is then 4. It works beside a running server, or without one on its data directory.
+	return `Each account's transactions must be numbered without gaps, each must carry the hash of the one before it, and each must open with the account's key. The keys themselves, in the stream KEYS, must be wrapped by a master key at hand and open under their own names. Damage is printed with account and Tx, and the exit code is then 4.
+
+With --archive, the archive must have every transaction up to where it says it stands, chained and readable, the last ones must be those of the log, and the keys must be those of KEYS.
+
+It works beside a running server, or without one on its data directory, where the checksums of the log's files are checked before they are opened.
 
 Examples:
 
   streampost log verify
   streampost log verify alice@example.org
-  streampost log verify --shard ACCOUNTS_3 --json`
+  streampost log verify --shard ACCOUNTS_3 --json
+  streampost log verify --archive
+  streampost log verify --archive --mend`
 }
 
 // Run walks the log.
 func (c *LogVerifyCmd) Run(g *Globals, env *Env) error {
-	server, err := g.connectOrOpen(env)
-	if err != nil {
-		return err
+	if c.Archive && c.Shard != "" || c.Mend && !c.Archive {
+		return usage("--archive is about all streams, and --mend about --archive")
 	}
-	defer server.Close()
-	var sum webadmin.Verified
-	err = server.stream(env, http.MethodPost, path("log", "verify")+query("account", c.Account, "stream", c.Shard), nil, func(raw json.RawMessage) error {
-		var d webadmin.Damage
+	show := func(d webadmin.Damage) {
 		if c.JSON {
-			env.printf("%s\n", raw)
-			return nil
+			env.printf("%s\n", mustJSON(d))
+		} else {
+			env.printf("%s\n", damageLine(d))
 		}
-		if err := json.Unmarshal(raw, &d); err != nil {
-			return err
+	}
+	spoilt := uint64(0) // records whose framing is wrong
+	server, err := g.connectOrOpen(env, func(opened *core) error {
+		found, err := opened.inspect()
+		for _, d := range found {
+			spoilt++
+			show(d)
 		}
-		env.printf("%s\n", damageLine(d))
-		return nil
-	}, &sum)
+		return err
+	})
+	var sum webadmin.Verified
+	if err == nil {
+		defer server.Close()
+		err = server.long(env, c.Detached, longWork{
+			kind: "log-verify", parameters: webadmin.Scope{Account: domain.AccountID(c.Account), Stream: c.Shard, Archive: c.Archive, Mend: c.Mend},
+			route: path("log", "verify") + query("account", c.Account, "stream", c.Shard, "archive", said(c.Archive), "mend", said(c.Mend)),
+			item: func(raw json.RawMessage) error {
+				var d webadmin.Damage
+				if err := json.Unmarshal(raw, &d); err != nil {
+					return err
+				}
+				show(d)
+				return nil
+			},
+		}, &sum)
+	}
+	if err != nil && spoilt > 0 {
+		return &exitError{exitFound, err} // the walk could not begin, or did not come to its end, because of what was found
+	}
 	if err != nil {
 		return err
 	}
+	sum.Damages += spoilt
 	if c.JSON {
 		env.printf("%s\n", mustJSON(sum))
+	} else if c.Archive {
+		env.printf("%d entries in %d segments of %d accounts; %d accounts erased, %d keys, %d entries not archived yet, %d damaged\n",
+			sum.Entries, sum.Segments, sum.Accounts, sum.Erased, sum.Keys, sum.Behind, sum.Damages)
 	} else {
-		env.printf("%d entries of %d accounts (the directory is one), %d of them erased, %d damaged\n", sum.Entries, sum.Accounts, sum.Erased, sum.Damages)
+		env.printf("%d entries; %d accounts, %d of them erased, %d keys, %d damaged\n", sum.Entries, sum.Accounts, sum.Erased, sum.Keys, sum.Damages)
 	}
 	if sum.Damages > 0 {
 		return &exitError{exitFound, nil}
 	}
 	return nil
+}
+
+// inspect looks at the files of the embedded log before the server opens them: some damage it would not survive.
+func (c *core) inspect() (found []webadmin.Damage, err error) {
+	if c.cfg.Streams.URL != "" {
+		return nil, nil
+	}
+	damaged, err := natsd.Inspect(c.data.join("log"))
+	for _, d := range damaged {
+		found = append(found, webadmin.Damage{Stream: d.Stream, Seq: d.After + 1, Problem: d.Error()})
+	}
+	return found, err
 }
 
 // damageLine says where the damage is, as far as it is known: what is gone does not say whose it was.
@@ -210,6 +258,14 @@ func mustJSON(v any) json.RawMessage {
 		panic(err)
 	}
 	return text
+}
+
+// said is a flag as a query has it.
+func said(flag bool) string {
+	if flag {
+		return "true"
+	}
+	return ""
 }
 
 // query makes ?key=value&... of the pairs whose values are not empty.

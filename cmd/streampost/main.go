@@ -11,12 +11,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/streampost/streampost/ops/config"
+	"github.com/streampost/streampost/projections/promotion"
 )
 
 // CLI is the command line. Its help texts are also docs/cli.md.
@@ -26,10 +28,31 @@ type CLI struct {
 	Serve      ServeCmd      `cmd:"" help:"Run the server."`
 	Domain     DomainCmd     `cmd:"" help:"Manage local domains."`
 	Account    AccountCmd    `cmd:"" help:"Manage accounts."`
+	Alias      AliasCmd      `cmd:"" help:"Manage other names of addresses."`
+	Group      GroupCmd      `cmd:"" help:"Manage groups of recipients."`
+	Forward    ForwardCmd    `cmd:"" help:"Manage where users have their mail sent on to."`
+	Mapping    MappingCmd    `cmd:"" help:"Look after all mappings of recipients: also of domains, expressions, refusals and catch-alls."`
 	Import     ImportCmd     `cmd:"" help:"Import mail from mbox files or maildirs."`
 	Status     StatusCmd     `cmd:"" help:"Show what the server is and does."`
+	Cluster    ClusterCmd    `cmd:"" help:"Form, watch and try a cluster."`
+	Replica    ReplicaCmd    `cmd:"" help:"Keep replicas of accounts on nodes of a cluster, watch them, and promote them."`
+	Ha         HaCmd         `cmd:"" name:"ha" aliases:"MailReplica" help:"Look after replicas with the commands of Carbonio's Active Replica."`
 	Log        LogCmd        `cmd:"" help:"Read and verify the log of record."`
 	Projection ProjectionCmd `cmd:"" help:"List, rebuild and verify views."`
+	Snapshot   SnapshotCmd   `cmd:"" help:"Manage the rows that are kept of accounts with long logs."`
+	Search     SearchCmd     `cmd:"" help:"Look after the search index."`
+	Task       TaskCmd       `cmd:"" help:"List, show, cancel and await long work."`
+	Pipeline   PipelineCmd   `cmd:"" help:"Look at the processors that mail goes through."`
+	Parked     ParkedCmd     `cmd:"" help:"Look after mail that could not be processed."`
+	Queue      QueueCmd      `cmd:"" help:"Look after mail that is on its way to other servers."`
+	DKIM       DKIMCmd       `cmd:"" name:"dkim" help:"Manage the keys that sign mail."`
+	DNS        DNSCmd        `cmd:"" name:"dns" help:"Print and check the DNS records of a domain."`
+	Trace      TraceCmd      `cmd:"" help:"Tell what became of a message, step by step."`
+	Sieve      SieveCmd      `cmd:"" help:"Manage the scripts by which users filter their mail."`
+	Deadletter DeadletterCmd `cmd:"" help:"Look after what listeners could not handle."`
+	Listener   ListenerCmd   `cmd:"" help:"List and remove listeners."`
+	Vault      VaultCmd      `cmd:"" help:"Look after deleted messages."`
+	Blob       BlobCmd       `cmd:"" help:"Look after the stored octets of messages."`
 	Keys       KeysCmd       `cmd:"" help:"Manage the master key."`
 	Doctor     DoctorCmd     `cmd:"" help:"Look for what is wrong or risky."`
 	Config     ConfigCmd     `cmd:"" help:"Print and check the configuration."`
@@ -81,7 +104,7 @@ func newParser(cli *CLI, options ...kong.Option) (*kong.Kong, error) {
 	return kong.New(cli, append([]kong.Option{
 		kong.Name("streampost"),
 		kong.Description("A mail platform whose log of record is NATS JetStream.\n\nTry it: streampost serve --demo"),
-		kong.Vars{"data": config.Default().Data},
+		kong.Vars{"data": config.Default().Data, "mappingKinds": mappingKinds, "promoteThreads": strconv.Itoa(promotion.DefaultThreads)},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.UsageOnError(),
 	}, options...)...)

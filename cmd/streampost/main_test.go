@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -11,14 +12,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/integration/ports"
 	"github.com/streampost/streampost/ops/config"
 )
 
@@ -33,7 +38,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("OFFSET", strconv.Itoa(freeOffset(t)))
+			e.Setenv("OFFSET", strconv.Itoa(ports.FreeOffset(t)))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -43,33 +48,102 @@ func TestScripts(t *testing.T) {
 			"hold":  hold,
 			"hears": hears,
 			"lose":  lose,
+			"rest":  rest,
+			"tells": tells,
+			"boxid": boxid,
+			"waits": waits,
+			"flip":  flip,
+			"fifo":  fifo,
+
+			"submit":   submit,
+			"queued":   queued,
+			"parked":   parkedAt,
+			"hook":     startHook,
+			"inbox":    inbox,
+			"transfer": transfer,
+			"first":    first,
+			"peer":     peer,
+			"got":      got,
+			"shows":    shows,
 		},
 	})
 }
 
-// freeOffset finds a port offset at which none of the default ports is taken.
-func freeOffset(t *testing.T) int {
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		offset := l.Addr().(*net.TCPAddr).Port%20000 + 10000
-		l.Close()
-		free := true
-		for _, port := range []int{1143, 1993, 1025, 1587, 1465, 1124, 8000} {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
-			if free = err == nil; !free {
-				break
-			}
-			l.Close()
-		}
-		if free {
-			return offset
+// rest asks the server of a data directory and checks what it answers: rest DATA METHOD PATH STATUS TEXT [BODY]
+func rest(ts *testscript.TestScript, _ bool, args []string) {
+	body := ""
+	if len(args) > 5 {
+		body = args[5]
+	}
+	status, text := asked(ts, args[0], args[1], args[2], body)
+	if strconv.Itoa(status) != args[3] || !strings.Contains(text, args[4]) {
+		ts.Fatalf("%s %s answered %d %s, want %s with %s", args[1], args[2], status, text, args[3], args[4])
+	}
+}
+
+// tells orders a task and waits for it, and checks what it tells in the end: tells DATA METHOD PATH TEXT...
+func tells(ts *testscript.TestScript, _ bool, args []string) {
+	status, text := asked(ts, args[0], args[1], args[2], "")
+	var order webadmin.Submitted
+	if err := json.Unmarshal([]byte(text), &order); err != nil || status != http.StatusCreated {
+		ts.Fatalf("%s %s answered %d %s", args[1], args[2], status, text)
+	}
+	_, text = asked(ts, args[0], "GET", "/tasks/"+string(order.ID)+"/await?timeout=2min", "")
+	for _, want := range args[3:] {
+		if !strings.Contains(text, want) {
+			ts.Fatalf("%s %s: the task lacks %s: %s", args[1], args[2], want, text)
 		}
 	}
-	t.Fatal("no free range of ports")
-	return 0
+	ts.Setenv("TASK", string(order.ID))
+}
+
+// boxid puts the mailboxId of a mailbox into a variable, and the id of its account into ACCOUNT: boxid DATA USER MAILBOX NAME
+func boxid(ts *testscript.TestScript, _ bool, args []string) {
+	_, text := asked(ts, args[0], "GET", "/users/"+args[1]+"/mailboxes", "")
+	found := regexp.MustCompile(`"mailboxName":"` + regexp.QuoteMeta(args[2]) + `","mailboxId":"([^"]+)"`).FindStringSubmatch(text)
+	if found == nil {
+		ts.Fatalf("there is no mailbox %s in %s", args[2], text)
+	}
+	ts.Setenv(args[3], found[1])
+	account, _, _ := strings.Cut(strings.TrimPrefix(found[1], "F"), "-")
+	ts.Setenv("ACCOUNT", account)
+}
+
+func asked(ts *testscript.TestScript, data, method, path, body string) (status int, text string) {
+	access, err := readAccess(ts.MkAbs(data))
+	ts.Check(err)
+	req, err := http.NewRequest(method, access.URL+path, strings.NewReader(body))
+	ts.Check(err)
+	req.Header.Set("Password", access.Token)
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	all, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	return resp.StatusCode, string(all)
+}
+
+// waits waits until the server of a data directory has no open task: waits DATA
+func waits(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		_, waiting := asked(ts, args[0], "GET", "/tasks?status=waiting", "")
+		_, running := asked(ts, args[0], "GET", "/tasks?status=inProgress", "")
+		if strings.TrimSpace(waiting) == "[]" && strings.TrimSpace(running) == "[]" {
+			return
+		}
+	}
+	ts.Fatalf("there are open tasks after 30 s")
+}
+
+// shows waits until the answer to a GET holds a text: shows DATA PATH TEXT
+func shows(ts *testscript.TestScript, _ bool, args []string) {
+	text := ""
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, text = asked(ts, args[0], "GET", args[1], ""); strings.Contains(text, args[2]) {
+			return
+		}
+	}
+	ts.Fatalf("GET %s never told %s: %s", args[1], args[2], text)
 }
 
 // ready waits until the server at $OFFSET answers /readyz.
@@ -87,6 +161,11 @@ func ready(ts *testscript.TestScript, _ bool, _ []string) {
 		}
 	}
 	ts.Fatalf("the server is not ready after a minute")
+}
+
+// fifo makes a named pipe that nobody writes to: fifo NAME
+func fifo(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
 }
 
 // exits runs streampost and checks its exit code: exits CODE ARGS...
@@ -184,6 +263,17 @@ func lose(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.Remove(filepath.Join(dir, "index.db")))
 }
 
+// flip turns one bit in the first block of a stream over: flip DATA STREAM OFFSET
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	name := filepath.Join(ts.MkAbs(args[0]), "log", "jetstream", "$G", "streams", args[1], "msgs", "1.blk")
+	content, err := os.ReadFile(name)
+	ts.Check(err)
+	at, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	content[at] ^= 4
+	ts.Check(os.WriteFile(name, content, 0o600))
+}
+
 // The pages in docs/ that are made from the program say what it says.
 func TestGeneratedPages(t *testing.T) {
 	for name, write := range generated {
@@ -219,6 +309,8 @@ func TestEveryLimitIsConfigured(t *testing.T) {
 		}
 	}
 	check("imap", reflect.ValueOf(imapLimits(c.IMAP.Limits)))
+	check("managesieve", reflect.ValueOf(manageSieveLimits(c.ManageSieve.Limits)))
+	check("pop3", reflect.ValueOf(pop3Limits(c.POP3.Limits)))
 	check("smtp", reflect.ValueOf(smtpLimits(c.SMTP.Limits)))
 	check("submission", reflect.ValueOf(smtpLimits(c.Submission.Limits)))
 	check("lmtp", reflect.ValueOf(smtpLimits(c.LMTP.Limits)))

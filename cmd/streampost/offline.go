@@ -15,31 +15,21 @@ import (
 )
 
 // connectOrOpen gives the running server, or, when none runs, opens the data directory itself and gives a door to that which only this process
-// can reach. The directory's lock keeps a server from starting meanwhile.
-func (g *Globals) connectOrOpen(env *Env) (*session, error) {
-	found, err := g.connect()
-	if err == nil {
-		err = found.call(env, http.MethodGet, path("status"), nil, nil)
-	}
-	var exit *exitError
-	if err == nil || g.URL != "" || !errors.As(err, &exit) || exit.code != exitUnreachable {
+// can reach. The directory's lock keeps a server from starting meanwhile. looks see the directory before anything in it is opened.
+func (g *Globals) connectOrOpen(env *Env, looks ...func(*core) error) (*session, error) {
+	found, c, err := g.connectOrTake(env)
+	if err != nil || c == nil {
 		return &session{client: found}, err
 	}
-	loaded, err := g.load()
-	if err != nil {
-		return nil, err
-	}
-	if err := exists(loaded.Config.Data); err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	c, err := newCore(&loaded.Config, log)
-	if err != nil {
-		return nil, err
-	}
-	c.inspecting = true
 	var opened *client
-	if err = c.open(env); err == nil {
+	err = nil
+	for _, look := range looks {
+		err = errors.Join(err, look(c))
+	}
+	if err == nil {
+		err = c.open(env)
+	}
+	if err == nil {
 		err = c.settle(env)
 	}
 	if err == nil {
@@ -49,6 +39,63 @@ func (g *Globals) connectOrOpen(env *Env) (*session, error) {
 		return nil, errors.Join(err, c.close())
 	}
 	return &session{opened, c}, nil
+}
+
+// connectOrTake gives the running server, or, when none runs, the data directory, of which nothing is open yet.
+func (g *Globals) connectOrTake(env *Env) (*client, *core, error) {
+	found, err := g.connect()
+	var exit *exitError
+	if err == nil {
+		err = found.call(env, http.MethodGet, path("status"), nil, nil)
+		if !errors.As(err, &exit) || exit.code != exitUnreachable {
+			return found, nil, nil // it is there, and itself says what it cannot do now
+		}
+	}
+	if g.URL != "" || !errors.As(err, &exit) || exit.code != exitUnreachable {
+		return found, nil, err
+	}
+	loaded, err := g.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := exists(&loaded.Config); err != nil {
+		return nil, nil, err
+	}
+	log := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	c, err := newCore(&loaded.Config, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, clustered, err := c.secret(); err != nil || clustered {
+		if err == nil {
+			err = &domain.Error{
+				Kind: domain.Unavailable, Msg: "the data directory is that of a node of a cluster, which does not run",
+				Hint: "start the node, or give the command another node with --data or --url: alone it cannot know what the others agreed on",
+			}
+		}
+		return nil, nil, errors.Join(err, c.close())
+	}
+	c.inspecting = true
+	c.cfg.Views.VerifyEvery, c.cfg.Views.CountEvery = 0, 0 // a command compares what it is asked for only
+	return nil, c, nil
+}
+
+// plan asks what the projections have still to do. Without a running server it opens the log and the views and projects nothing.
+func (g *Globals) plan(env *Env) (plan []webadmin.Planned, err error) {
+	found, c, err := g.connectOrTake(env)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return plan, found.call(env, http.MethodGet, path("projections", "plan"), nil, &plan)
+	}
+	if err = c.openLog(env); err == nil {
+		err = c.openViews(env)
+	}
+	if err == nil {
+		plan, err = c.views().Plan(env)
+	}
+	return plan, errors.Join(err, c.close())
 }
 
 // session is a client and, without a running server, the core behind it.

@@ -44,9 +44,18 @@ func limitOr(n int64, format func(int64) string) string {
 	return format(n)
 }
 
-func or(text, instead string) string {
-	if text == "" {
-		return instead
+// shown gives each thing that a server streams to show, or prints it as it came when JSON is wanted.
+func shown[T any](env *Env, raw bool, show func(*T)) func(json.RawMessage) error {
+	return func(text json.RawMessage) error {
+		if raw {
+			env.printf("%s\n", text)
+			return nil
+		}
+		var item T
+		if err := json.Unmarshal(text, &item); err != nil {
+			return err
+		}
+		show(&item)
+		return nil
 	}
-	return text
 }

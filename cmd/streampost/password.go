@@ -15,6 +15,7 @@ import (
 type PasswordFlags struct {
 	Password     string `placeholder:"PASSWORD" xor:"password" help:"The password. Other users of this machine can see it while the command runs: prefer the prompt or --password-file."`
 	PasswordFile string `placeholder:"FILE" xor:"password" help:"Read the password from the first line of a file; - means standard input."`
+	Short        bool   `help:"Take a password that is shorter than logins.min_password."`
 }
 
 // maxPassword bounds what is read; nobody types more.

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"os"
-	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/streampost/streampost/ops/config"
 	"github.com/streampost/streampost/ops/logging"
@@ -11,9 +10,11 @@ import (
 
 // ServeCmd runs the server.
 type ServeCmd struct {
-	Demo         bool   `help:"Make the domain example.org with the accounts alice and bob and a few messages, and print what to try."`
-	DemoPassword string `placeholder:"PASSWORD" help:"Password of both demo accounts, instead of random ones."`
-	PortOffset   *int   `placeholder:"N" help:"Add N to the port of every listener, so that several instances fit on one machine."`
+	Demo         bool     `help:"Make the domain example.org with the accounts alice and bob and a few messages, and print what to try."`
+	DemoPassword string   `placeholder:"PASSWORD" help:"Password of both demo accounts, instead of random ones."`
+	Join         []string `placeholder:"HOST" help:"Be a node of a cluster: the address of another node, host or host:port; may be repeated. See streampost cluster init --help."`
+	Witness      bool     `help:"Be a node that keeps a copy of the log and serves no mail."`
+	PortOffset   *int     `placeholder:"N" help:"Add N to the port of every listener, so that several instances fit on one machine."`
 }
 
 // Help teaches.
@@ -26,7 +27,8 @@ Examples:
 
   streampost serve --demo
   streampost serve --demo --demo-password secret --data /tmp/two --port-offset 100
-  streampost serve --config /etc/streampost.yaml`
+  streampost serve --config /etc/streampost.yaml
+  streampost serve --join mail1.example.org`
 }
 
 // Run serves until a signal or a failure.
@@ -34,6 +36,12 @@ func (c *ServeCmd) Run(g *Globals, env *Env) error {
 	var sets []config.Set
 	if c.PortOffset != nil {
 		sets = append(sets, config.Set{Key: "port_offset", Value: strconv.Itoa(*c.PortOffset), Flag: "--port-offset"})
+	}
+	if len(c.Join) > 0 {
+		sets = append(sets, config.Set{Key: "cluster.join", Value: strings.Join(c.Join, ","), Flag: "--join"})
+	}
+	if c.Witness {
+		sets = append(sets, config.Set{Key: "cluster.witness", Value: "true", Flag: "--witness"})
 	}
 	if c.DemoPassword != "" && !c.Demo {
 		return usage("--demo-password needs --demo")
@@ -43,14 +51,15 @@ func (c *ServeCmd) Run(g *Globals, env *Env) error {
 		return err
 	}
 	cfg := &loaded.Config
+	if _, err := compilePipeline(&cfg.Pipeline); err != nil {
+		return usage("%w", err)
+	}
 	log, err := logging.New(env.Stderr, cfg.Logging.Format, cfg.Logging.Level)
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		// Little of the heap lives long, so collecting twice as often costs next to nothing, and an idle server stays below 80 MB even after
-		// password hashes have taken 19 MiB each.
-		debug.SetGCPercent(50)
+	if cfg.Cluster.Witness {
+		return witness(env, cfg, log)
 	}
 	s, err := newServer(env, cfg, log)
 	if err != nil {

@@ -12,18 +12,25 @@ import (
 	"syscall"
 
 	"github.com/streampost/streampost/adapters/imap"
+	"github.com/streampost/streampost/adapters/managesieve"
 	"github.com/streampost/streampost/adapters/netline"
+	"github.com/streampost/streampost/adapters/oidc"
+	"github.com/streampost/streampost/adapters/pop3"
 	"github.com/streampost/streampost/adapters/smtp"
 	"github.com/streampost/streampost/adapters/webadmin"
 	"github.com/streampost/streampost/ops/config"
+	"github.com/streampost/streampost/ops/health"
 	"github.com/streampost/streampost/ops/lifecycle"
+	"github.com/streampost/streampost/ops/memory"
 )
 
 // server is a core with its listeners.
 type server struct {
 	*core
 	tls           *tls.Config
+	issuer        *oidc.Issuer // nil without logins.oidc
 	sockets       []*socket
+	maildrops     *pop3.Maildrops
 	demoPasswords map[string]string
 }
 
@@ -43,7 +50,8 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (*serv
 		return nil, err
 	}
 	s := &server{core: c}
-	for _, step := range []func(context.Context) error{s.listen, c.open, s.certificate} {
+	s.group.Start(lifecycle.Part{Name: "memory", Run: func(ctx context.Context) error { return memory.Keep(ctx, health.NewLoad().Now) }})
+	for _, step := range []func(context.Context) error{s.listen, c.open, s.certificate, s.openIssuer} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -66,6 +74,9 @@ func (s *server) listen(ctx context.Context) error {
 	}{
 		{"imap", false, s.cfg.IMAP.Listen},
 		{"imap", true, s.cfg.IMAP.ListenTLS},
+		{"pop3", false, s.cfg.POP3.Listen},
+		{"pop3", true, s.cfg.POP3.ListenTLS},
+		{"sieve", false, s.cfg.ManageSieve.Listen},
 		{"smtp", false, s.cfg.SMTP.Listen},
 		{"submission", false, s.cfg.Submission.Listen},
 		{"submission", true, s.cfg.Submission.ListenTLS},
@@ -139,7 +150,8 @@ func (s *server) start(ctx context.Context) error {
 	if err := s.startAdmin(); err != nil {
 		return err
 	}
-	makers := map[string]func(loopback bool) (service, error){"imap": s.imap, "smtp": s.smtp, "submission": s.submission, "lmtp": s.lmtp}
+	s.maildrops = pop3.NewMaildrops(s.cfg.POP3.LoginDelay)
+	makers := map[string]func(loopback bool) (service, error){"imap": s.imap, "pop3": s.pop3, "sieve": s.managesieve, "smtp": s.smtp, "submission": s.submission, "lmtp": s.lmtp}
 	made := map[string]service{}
 	var parts []lifecycle.Part
 	for _, l := range s.sockets {
@@ -163,7 +175,7 @@ func (s *server) start(ctx context.Context) error {
 		parts = append(parts, lifecycle.Part{Name: name + " on " + l.Addr().String(), Run: func(ctx context.Context) error { return served.Serve(ctx, l.Listener, l.implicit) }})
 	}
 	s.group.Start(parts...)
-	return nil
+	return s.failover()
 }
 
 func (s *server) startAdmin() error {
@@ -217,44 +229,118 @@ func (s *server) listing() []webadmin.Listener {
 
 func (s *server) imap(loopback bool) (service, error) {
 	cfg := s.cfg.IMAP
+	var clients []imap.ClientRule
+	for _, text := range cfg.Clients {
+		rule, err := config.ParseClientRule(text)
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, imap.ClientRule(rule))
+	}
+	node := ""
+	if s.nodes != nil && s.cfg.Cluster.Sessions == "follow" {
+		node = s.nats.Name()
+	}
 	return imap.New(imap.Config{
+		Node:              node,
 		Accounts:          s.accounts,
 		Directory:         s.directory,
+		Index:             s.searchIndex(),
+		Extracts:          s.extracted(),
+		Tables:            s.tables,
 		TLS:               s.tls,
 		AllowInsecureAuth: loopback && cfg.PlaintextOnLoopback,
+		Tokens:            s.tokens(),
 		Limits:            imapLimits(cfg.Limits),
+		Proxies:           networks(cfg.Proxies),
 		Without:           cfg.Without,
+		Namespaces:        imap.Namespaces{Others: cfg.Namespaces.Others, Shared: cfg.Namespaces.Shared},
+		Anyone:            cfg.Anyone,
+		Clients:           clients,
+		MessageLimit:      imap.MessageLimit{Messages: cfg.MessageLimit, Saved: cfg.SaveLimit, Enforced: cfg.EnforcedLimit},
+		Admins:            cfg.Admins,
 		Version:           version(),
 		Logger:            s.log.With("protocol", "imap"),
 		Metrics:           s.metrics.Protocol("imap"),
 	})
 }
 
+func (s *server) pop3(loopback bool) (service, error) {
+	cfg := s.cfg.POP3
+	return pop3.New(pop3.Config{
+		Accounts:          s.accounts,
+		Directory:         s.directory,
+		Maildrops:         s.maildrops,
+		TLS:               s.tls,
+		Tokens:            s.tokens(),
+		AllowInsecureAuth: loopback && cfg.PlaintextOnLoopback,
+		Limits:            pop3Limits(cfg.Limits),
+		Proxies:           networks(cfg.Proxies),
+		Version:           version(),
+		Logger:            s.log.With("protocol", "pop3"),
+		Metrics:           s.metrics.Protocol("pop3"),
+	})
+}
+
+func (s *server) managesieve(loopback bool) (service, error) {
+	cfg := s.cfg.ManageSieve
+	return managesieve.New(managesieve.Config{
+		Accounts:          s.accounts,
+		Directory:         s.directory,
+		TLS:               s.tls,
+		Tokens:            s.tokens(),
+		AllowInsecureAuth: loopback && cfg.PlaintextOnLoopback,
+		Limits:            manageSieveLimits(cfg.Limits),
+		Proxies:           networks(cfg.Proxies),
+		Version:           version(),
+		Logger:            s.log.With("protocol", "managesieve"),
+		Metrics:           s.metrics.Protocol("managesieve"),
+	})
+}
+
 func (s *server) smtp(bool) (service, error) {
-	return s.mail(smtp.MX, s.cfg.SMTP.Limits, func(c *smtp.Config) { c.QuotaTemporary = s.cfg.SMTP.QuotaTemporary })
+	verifier, err := s.verifier()
+	if err != nil {
+		return nil, err
+	}
+	return s.mail(smtp.MX, s.cfg.SMTP.Limits, s.cfg.SMTP.Proxies, func(c *smtp.Config) {
+		c.QuotaTemporary, c.Verifier, c.Trusted, c.Spool = s.cfg.SMTP.QuotaTemporary, verifier, networks(s.cfg.SMTP.Verify.Trusted), s.data.join("spool")
+		c.InMemory = int64(s.cfg.SMTP.Verify.Memory)
+	})
 }
 
 func (s *server) submission(bool) (service, error) {
-	return s.mail(smtp.Submission, s.cfg.Submission.Limits, func(c *smtp.Config) { c.PlaintextOnLoopback = s.cfg.Submission.PlaintextOnLoopback })
+	return s.mail(smtp.Submission, s.cfg.Submission.Limits, s.cfg.Submission.Proxies, func(c *smtp.Config) {
+		c.PlaintextOnLoopback, c.Tokens, c.CheckFrom = s.cfg.Submission.PlaintextOnLoopback, s.tokens(), s.cfg.Submission.CheckFrom
+		c.Results = s.results()
+	})
 }
 
 func (s *server) lmtp(bool) (service, error) {
-	return s.mail(smtp.LMTP, s.cfg.LMTP.Limits, func(c *smtp.Config) { c.QuotaTemporary = s.cfg.LMTP.QuotaTemporary })
+	return s.mail(smtp.LMTP, s.cfg.LMTP.Limits, s.cfg.LMTP.Proxies, func(c *smtp.Config) { c.QuotaTemporary = s.cfg.LMTP.QuotaTemporary })
 }
 
-func (s *server) mail(kind smtp.Kind, limits config.SMTPLimits, more func(*smtp.Config)) (service, error) {
+func (s *server) mail(kind smtp.Kind, limits config.SMTPLimits, proxies []string, more func(*smtp.Config)) (service, error) {
 	counts := s.metrics.Protocol(kind.String())
 	cfg := smtp.Config{
 		Accounts:  s.accounts,
 		Directory: s.directory,
+		Filer:     s.filer,
+		Pipeline:  s.processes(kind),
 		Hostname:  s.hostname(),
 		TLS:       s.tls,
 		Limits:    smtpLimits(limits),
+		Proxies:   networks(proxies),
+		Queue:     s.accepts(),
+		SRS:       s.srs,
+		BATV:      s.batv, CheckBounces: s.cfg.Outbound.BATV == "check",
+		Parking:   &s.mailroom,
 		Logger:    s.log.With("protocol", kind.String()),
+		Trace:     s.traces(),
 		Failpoint: s.failpoint,
 		Metrics: smtp.Metrics{
 			Opened: counts.Connected, Closed: counts.Disconnected, Limited: counts.Refused, Login: counts.LoggedIn,
-			Refused: counts.Answer, Delivered: counts.Delivered,
+			Refused: counts.Answer, Looped: s.metrics.Looped, Delivered: counts.Delivered,
 		},
 	}
 	more(&cfg)

@@ -12,6 +12,16 @@ type StatusCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
+// Help teaches.
+func (*StatusCmd) Help() string {
+	return `What the running server is: version, age, memory, accounts, the size of its log and where it listens. doctor looks for what is wrong.
+
+Examples:
+
+  streampost status
+  streampost status --json`
+}
+
 // Run prints the status.
 func (c *StatusCmd) Run(g *Globals, env *Env) error {
 	server, err := g.connect()

@@ -10,6 +10,15 @@ type VersionCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
+// Help teaches.
+func (*VersionCmd) Help() string {
+	return `The release, or the commit that it was built from, with the version of Go and the platform. projection list tells the versions of views.
+
+Examples:
+
+  streampost version --json`
+}
+
 // Run prints it.
 func (c *VersionCmd) Run(_ *Globals, env *Env) error {
 	if c.JSON {
@@ -21,6 +30,9 @@ func (c *VersionCmd) Run(_ *Globals, env *Env) error {
 
 // version is the module's version, or the commit that it was built from.
 func version() string {
+	if v := asVersion(); v != "" {
+		return v
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

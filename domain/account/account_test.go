@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
@@ -227,6 +229,7 @@ func TestRename(t *testing.T) {
 	x.refuses(domain.NotFound, RenameMailbox{From: "nothing", To: "x"})
 	x.refuses(domain.Exists, RenameMailbox{From: "a/b", To: "z"})
 	x.refuses(domain.Exists, RenameMailbox{From: "a/b", To: "a/b"})
+	x.refuses(domain.Exists, RenameMailbox{From: "a", To: "a"}) // There is no such mailbox, but one below it.
 	x.refuses(domain.Exists, RenameMailbox{From: "z", To: "inbox"})
 	x.refuses(domain.Invalid, RenameMailbox{From: "a/b", To: "a/b/x"})
 	x.refuses(domain.Invalid, RenameMailbox{From: "z", To: "x*"})
@@ -332,10 +335,23 @@ func TestStoreUnchangedSince(t *testing.T) { // RFC 7162 section 3.1.3.
 	if events := x.do(StoreFlags{Mailbox: 1, UIDs: uids("1:3"), Mode: ReplaceFlags, UnchangedSince: &zero}); events != nil {
 		t.Errorf("UNCHANGEDSINCE 0 changed %v", events)
 	}
+	if got := (StoreFlags{Mailbox: 1, UIDs: uids("1:9"), Mode: AddFlags, Flags: []string{`\Seen`}, UnchangedSince: &since}).Refused(x.s).String(); got != "1:3" {
+		t.Errorf("since %d it refuses %s", since, got)
+	}
+	// The test of presence of RFC 7162 section 3.1.3, example 8.
+	test := StoreFlags{Mailbox: 1, UIDs: uids("1:3"), Mode: AddFlags, Flags: []string{"$MDNSent"}, UnchangedSince: &zero}
+	x.do(StoreFlags{Mailbox: 1, UIDs: uids("3"), Mode: AddFlags, Flags: test.Flags})
+	if got := test.Refused(x.s).String(); got != "3" {
+		t.Errorf("a keyword on message 3 is found on %s", got)
+	}
+	x.do(StoreFlags{Mailbox: 1, UIDs: uids("3"), Mode: RemoveFlags, Flags: test.Flags})
+	if got := test.Refused(x.s); got != nil {
+		t.Errorf("a keyword on no message is found on %s", got)
+	}
 	if events := x.do(StoreFlags{Mailbox: 1, UIDs: uids("1:2"), Mode: AddFlags, Flags: []string{`\Seen`}}); events != nil {
 		t.Errorf("setting what is set gave %v", events)
 	}
-	if got := x.box(Inbox).Modified; !reflect.DeepEqual(got, []domain.Tx{5, 5, 4}) {
+	if got := x.box(Inbox).Modified; !reflect.DeepEqual(got, []domain.Tx{5, 5, 7}) {
 		t.Errorf("MODSEQs are %v", got)
 	}
 }
@@ -469,4 +485,58 @@ func TestRemoveKeepsTheOtherRows(t *testing.T) {
 	if m.Len() != 6 || cap(m.UID) > 100 || x.s.Usage.Messages != 6 {
 		t.Errorf("%d messages in columns of %d", m.Len(), cap(m.UID))
 	}
+}
+
+// TestWeightCountsNames: a state weighs what its names take, and no more when they are gone.
+func TestWeightCountsNames(t *testing.T) {
+	x := open(t)
+	before := x.s.Weight()
+	long := strings.Repeat("x", MaxNameLength-4)
+	x.do(CreateMailbox{Name: long})
+	x.do(RenameMailbox{From: long, To: long + "y"})
+	for _, n := range "abc" {
+		x.do(Subscribe{Name: long + string(n), On: true})
+	}
+	if grown := x.s.Weight() - before; grown < 4*MaxNameLength-16 {
+		t.Errorf("%d octets for a mailbox and three subscriptions with names of %d", grown, len(long))
+	}
+	for _, n := range "abc" {
+		x.do(Subscribe{Name: long + string(n)})
+	}
+	x.do(DeleteMailbox{Name: long + "y"})
+	if after := x.s.Weight(); after != before {
+		t.Errorf("%d octets are left of %d", after, before)
+	}
+}
+
+// FuzzCanonicalName: whatever a client calls a mailbox, the canonical name is its own canonical name, and one that is accepted can be found, subscribed
+// to and weighed.
+func FuzzCanonicalName(f *testing.F) {
+	for _, name := range []string{"", "inbox", "InBox/a/", "a//b", "/", "a/", "#news", "a%", "e\u0301", "\u2028", "\xff", strings.Repeat("a/", 60), "INBOX\x00", "&AOk-"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		canonical := CanonicalName(name)
+		if CheckName(canonical) != nil {
+			return
+		}
+		if again := CanonicalName(canonical); again != canonical {
+			t.Fatalf("%q becomes %q and then %q", name, canonical, again)
+		}
+		if len(canonical) > MaxNameLength || !utf8.ValidString(canonical) || strings.ContainsFunc(canonical, unicode.IsControl) {
+			t.Fatalf("%q is accepted", canonical)
+		}
+		x := open(t)
+		before := x.s.Weight()
+		if _, exists := x.s.Mailbox(name); !exists {
+			x.do(CreateMailbox{Name: name})
+		}
+		if x.box(name).Name != canonical || x.box(canonical).Name != canonical {
+			t.Errorf("%q is created as %q", name, x.box(name).Name)
+		}
+		x.do(Subscribe{Name: name, On: true})
+		if !x.s.Subscribed[canonical] || x.s.Weight() < before {
+			t.Errorf("%q is not subscribed to", name)
+		}
+	})
 }

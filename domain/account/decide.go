@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ type Open struct {
 	Limits      Limits
 }
 
+// FirstUses are the special uses of an account's first mailboxes, which are called like them.
+var FirstUses = []string{`\Archive`, `\Drafts`, `\Junk`, `\Sent`, `\Trash`}
+
 func (c Open) decide(s *State) ([]event.Event, error) {
 	if len(s.Mailboxes) > 0 {
 		return nil, domain.Errorf(domain.Exists, "the account is open already")
@@ -38,18 +42,23 @@ func (c Open) decide(s *State) ([]event.Event, error) {
 		return nil, err
 	}
 	var events []event.Event
-	for i, m := range []struct{ name, use string }{{Inbox, ""}, {"Archive", `\Archive`}, {"Drafts", `\Drafts`}, {"Junk", `\Junk`}, {"Sent", `\Sent`}, {"Trash", `\Trash`}} {
+	for i, use := range append([]string{""}, FirstUses...) {
+		name := Inbox
+		if use != "" {
+			name = use[1:]
+		}
 		events = append(events,
-			&event.MailboxCreated{Mailbox: domain.MailboxID(i + 1), Name: m.name, SpecialUse: m.use, UIDValidity: max(c.UIDValidity, 1) + uint32(i)},
-			&event.SubscriptionChanged{Name: m.name, Subscribed: true})
+			&event.MailboxCreated{Mailbox: domain.MailboxID(i + 1), Name: name, SpecialUse: use, UIDValidity: max(c.UIDValidity, 1) + uint32(i)},
+			&event.SubscriptionChanged{Name: name, Subscribed: true})
 	}
 	if c.Limits != (Limits{}) {
-		events = append(events, &event.LimitsChanged{Bytes: c.Limits.Bytes, Messages: c.Limits.Messages})
+		events = append(events, c.Limits.event())
 	}
 	return events, nil
 }
 
-// CreateMailbox is CREATE (RFC 9051 section 6.3.4). Superior levels that do not exist stay names without a mailbox.
+// CreateMailbox is CREATE (RFC 9051 section 6.3.4). Superior levels that do not exist stay names without a mailbox. Who has rights on the nearest mailbox
+// above has the same on the new one.
 type CreateMailbox struct {
 	Name        string
 	SpecialUse  string // RFC 6154 section 3
@@ -58,14 +67,11 @@ type CreateMailbox struct {
 
 func (c CreateMailbox) decide(s *State) ([]event.Event, error) {
 	name := CanonicalName(c.Name)
-	if err := CheckName(name); err != nil {
+	if err := s.mayCreate(name, 0); err != nil {
 		return nil, err
 	}
-	if _, exists := s.names[name]; exists {
-		return nil, domain.Errorf(domain.Exists, "mailbox %q exists already", name)
-	}
-	if len(s.Mailboxes) >= MaxMailboxes {
-		return nil, domain.Errorf(domain.TooLarge, "an account has at most %d mailboxes", MaxMailboxes)
+	if err := s.Room(Limits{Mailboxes: 1}); err != nil {
+		return nil, err
 	}
 	use, err := specialUse(c.SpecialUse)
 	if err != nil {
@@ -74,10 +80,25 @@ func (c CreateMailbox) decide(s *State) ([]event.Event, error) {
 	if _, taken := s.BySpecialUse(use); taken {
 		return nil, domain.Errorf(domain.Exists, "another mailbox has the special use %s", use)
 	}
-	if s.LastUIDValidity == math.MaxUint32 {
-		return nil, domain.Errorf(domain.TooLarge, "the account has used all its UIDVALIDITY values")
+	made := &event.MailboxCreated{Mailbox: s.NextMailbox, Name: name, SpecialUse: use, UIDValidity: max(c.UIDValidity, s.LastUIDValidity+1)}
+	return append([]event.Event{made}, s.inherit(made.Mailbox, name)...), nil
+}
+
+// mayCreate checks that a mailbox of a canonical name can be made when so many others are made before it.
+func (s *State) mayCreate(name string, others int) error {
+	if err := CheckName(name); err != nil {
+		return err
 	}
-	return []event.Event{&event.MailboxCreated{Mailbox: s.NextMailbox, Name: name, SpecialUse: use, UIDValidity: max(c.UIDValidity, s.LastUIDValidity+1)}}, nil
+	if _, exists := s.names[name]; exists {
+		return domain.Errorf(domain.Exists, "mailbox %q exists already", name)
+	}
+	if len(s.Mailboxes)+others >= MaxMailboxes {
+		return domain.Errorf(domain.TooLarge, "an account has at most %d mailboxes", MaxMailboxes)
+	}
+	if int64(s.LastUIDValidity)+int64(others) >= math.MaxUint32 {
+		return domain.Errorf(domain.TooLarge, "the account has used all its UIDVALIDITY values")
+	}
+	return nil
 }
 
 // SpecialUses are the attributes of RFC 6154 section 2 and RFC 8457 that a mailbox may be given; \All and \Flagged name virtual mailboxes,
@@ -120,6 +141,8 @@ type RenameMailbox struct {
 	From, To    string
 	Now         int64 // Unix seconds
 	UIDValidity uint32
+
+	leaves map[domain.MailboxID]bool // inferior mailboxes that stay
 }
 
 func (c RenameMailbox) decide(s *State) ([]event.Event, error) {
@@ -127,7 +150,7 @@ func (c RenameMailbox) decide(s *State) ([]event.Event, error) {
 	if err := CheckName(to); err != nil {
 		return nil, err
 	}
-	if _, taken := s.names[to]; taken {
+	if _, taken := s.names[to]; taken || to == from { // also a superior name that has no mailbox
 		return nil, domain.Errorf(domain.Exists, "mailbox %q exists already", to)
 	}
 	if from == Inbox {
@@ -139,12 +162,18 @@ func (c RenameMailbox) decide(s *State) ([]event.Event, error) {
 			}
 			events = append(events, &event.MessagesMoved{From: inbox.ID, To: s.NextMailbox, UIDs: all, First: 1, Saved: c.Now, Delta: inbox.Counts})
 		}
+		if err == nil { // RFC 5464 section 4.1: INBOX keeps its annotations, and the new mailbox gets them too.
+			inbox := s.Mailboxes[s.names[Inbox]]
+			for _, entry := range slices.Sorted(maps.Keys(inbox.Metadata)) {
+				events = append(events, &event.MetadataChanged{Mailbox: s.NextMailbox, Entry: entry, Value: inbox.Metadata[entry]})
+			}
+		}
 		return events, err
 	}
 	if strings.HasPrefix(to, from+"/") {
 		return nil, domain.Errorf(domain.Invalid, "a mailbox cannot become inferior to itself")
 	}
-	moving := func(m *Mailbox) bool { return m.Name == from || strings.HasPrefix(m.Name, from+"/") }
+	moving := func(m *Mailbox) bool { return m.Name == from || strings.HasPrefix(m.Name, from+"/") && !c.leaves[m.ID] }
 	tree := slices.DeleteFunc(s.Sorted(), func(m *Mailbox) bool { return !moving(m) })
 	// Higher levels go first: "a/b" that becomes "a" leaves its name to "a/b/b".
 	slices.SortStableFunc(tree, func(a, b *Mailbox) int {
@@ -199,11 +228,11 @@ func (c SetLimits) decide(s *State) ([]event.Event, error) {
 	if c.Limits == s.Limits {
 		return nil, nil
 	}
-	return []event.Event{&event.LimitsChanged{Bytes: c.Limits.Bytes, Messages: c.Limits.Messages}}, nil
+	return []event.Event{c.Limits.event()}, nil
 }
 
 func (l Limits) check() error {
-	if l.Bytes < 0 || l.Messages < 0 {
+	if l.Bytes < 0 || l.Messages < 0 || l.Mailboxes < 0 {
 		return domain.Errorf(domain.Invalid, "a limit cannot be negative")
 	}
 	return nil
@@ -222,38 +251,17 @@ type AddMessage struct {
 	Fallback bool
 }
 
-func (c AddMessage) decide(s *State) ([]event.Event, error) {
-	m, ok := s.Mailbox(c.Mailbox)
-	if !ok && c.Fallback {
-		m, ok = s.Mailbox(Inbox)
-	}
-	if !ok {
-		return nil, noMailbox(c.Mailbox)
-	}
-	flags, events, err := s.flags(c.Flags, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.room(1, c.Blob.Size); err != nil {
-		return nil, err
-	}
-	if err := m.uidsLeft(1); err != nil {
-		return nil, err
-	}
-	added := &event.MessageAdded{Mailbox: m.ID, UID: m.UIDNext, Email: s.NextEmail, Thread: c.Thread, Blob: c.Blob, Flags: flags, Internal: c.Internal, Saved: c.Now, Summary: c.Summary}
-	if added.Thread == 0 || added.Thread > domain.ThreadID(added.Email) { // A thread is named by a message that came before.
-		added.Thread = domain.ThreadID(added.Email)
-	}
-	return append(events, added), nil
-}
+func (c AddMessage) decide(s *State) ([]event.Event, error) { return AddMessages{c}.decide(s) }
 
-// room checks the quota for n more messages.
-func (s *State) room(n, bytes int64) error {
+// Room checks whether the quota has room for more. What does not grow is always allowed. Error: domain.OverQuota.
+func (s *State) Room(more Limits) error {
 	switch {
-	case s.Limits.Bytes > 0 && bytes > s.Limits.Bytes-s.Usage.Bytes:
+	case s.Limits.Bytes > 0 && more.Bytes > 0 && more.Bytes > s.Limits.Bytes-s.Usage.Bytes:
 		return domain.Errorf(domain.OverQuota, "the account's storage limit of %d octets is reached", s.Limits.Bytes)
-	case s.Limits.Messages > 0 && n > s.Limits.Messages-s.Usage.Messages:
+	case s.Limits.Messages > 0 && more.Messages > 0 && more.Messages > s.Limits.Messages-s.Usage.Messages:
 		return domain.Errorf(domain.OverQuota, "the account's limit of %d messages is reached", s.Limits.Messages)
+	case s.Limits.Mailboxes > 0 && more.Mailboxes > 0 && more.Mailboxes > s.Limits.Mailboxes-int64(len(s.Mailboxes)):
+		return domain.Errorf(domain.OverQuota, "the account's limit of %d mailboxes is reached", s.Limits.Mailboxes)
 	}
 	return nil
 }
@@ -266,11 +274,15 @@ func (m *Mailbox) uidsLeft(n int) error {
 	return nil
 }
 
-// flags turns names into flags; keywords that the account does not know yet become events in front of the change.
-func (s *State) flags(names []string, events []event.Event) (event.Flags, []event.Event, error) {
-	var flags event.Flags
-	next := len(s.Keywords)
-	var fresh []string
+// naming turns names of flags into flags. Keywords that the account does not know yet become events, which go in front of the change.
+type naming struct {
+	state  *State
+	fresh  []string
+	events []event.Event
+}
+
+func (n *naming) flags(names []string) (flags event.Flags, err error) {
+	s, next := n.state, len(n.state.Keywords)
 	for _, name := range names {
 		if strings.EqualFold(name, `\Recent`) {
 			continue // RFC 3501 section 2.3.2: a client cannot alter it.
@@ -283,21 +295,22 @@ func (s *State) flags(names []string, events []event.Event) (event.Flags, []even
 			flags |= f
 			continue
 		}
-		if i := slices.IndexFunc(fresh, func(k string) bool { return strings.EqualFold(k, name) }); i >= 0 {
+		if i := slices.IndexFunc(n.fresh, func(k string) bool { return strings.EqualFold(k, name) }); i >= 0 {
 			flags |= event.KeywordFlag(next + i)
 			continue
 		}
 		if err := checkKeyword(name); err != nil {
-			return 0, nil, err
+			return 0, err
 		}
-		if next+len(fresh) >= event.MaxKeywords {
-			return 0, nil, domain.Errorf(domain.TooLarge, "an account has at most %d keywords", event.MaxKeywords)
+		if next+len(n.fresh) >= event.MaxKeywords {
+			return 0, domain.Errorf(domain.TooLarge, "an account has at most %d keywords", event.MaxKeywords)
 		}
-		events = append(events, &event.KeywordCreated{Number: uint32(next + len(fresh)), Name: name})
-		flags |= event.KeywordFlag(next + len(fresh))
-		fresh = append(fresh, name)
+		number := next + len(n.fresh)
+		n.events = append(n.events, &event.KeywordCreated{Number: uint32(number), Name: name})
+		flags |= event.KeywordFlag(number)
+		n.fresh = append(n.fresh, name)
 	}
-	return flags, events, nil
+	return flags, nil
 }
 
 // StoreMode tells what STORE does with its flags.
@@ -316,7 +329,36 @@ type StoreFlags struct {
 	UIDs           domain.UIDSet
 	Mode           StoreMode
 	Flags          []string
-	UnchangedSince *domain.Tx // RFC 7162 section 3.1.3: messages modified later are left alone
+	UnchangedSince *domain.Tx // RFC 7162 section 3.1.3: messages modified later are left alone; see Refused
+
+	except event.Flags // which stay as they are
+}
+
+// Refused gives the messages that UnchangedSince keeps from being changed when the command is decided on this state: the response code MODIFIED.
+func (c StoreFlags) Refused(s *State) (refused domain.UIDSet) {
+	m, ok := s.Mailboxes[c.Mailbox]
+	if !ok || c.UnchangedSince == nil {
+		return nil
+	}
+	named := s.Named(c.Flags)
+	m.Each(c.UIDs, func(i int) {
+		if c.protects(m, i, named) {
+			refused = refused.Add(m.UID[i])
+		}
+	})
+	return refused
+}
+
+// protects tells whether UnchangedSince keeps a message from being changed. Zero fails for every flag that exists, and system flags always
+// do (RFC 7162 section 3.1.3): a client sees by it whether a keyword is there.
+func (c StoreFlags) protects(m *Mailbox, i int, named event.Flags) bool {
+	switch {
+	case c.UnchangedSince == nil:
+		return false
+	case *c.UnchangedSince > 0:
+		return m.Modified[i] > *c.UnchangedSince
+	}
+	return c.Mode == ReplaceFlags || named.System() != 0 || m.Flags[i]&named != 0
 }
 
 func (c StoreFlags) decide(s *State) ([]event.Event, error) {
@@ -332,15 +374,16 @@ func (c StoreFlags) decide(s *State) ([]event.Event, error) {
 			return !system && !keyword
 		})
 	}
-	flags, events, err := s.flags(names, nil)
+	named := naming{state: s}
+	flags, err := named.flags(names)
 	if err != nil {
 		return nil, err
 	}
 	// Messages that change in the same way share an event; there are few ways, because REPLACE is the only mode with more than one.
 	changes := map[[2]event.Flags]*event.FlagsChanged{}
 	var order []*event.FlagsChanged
-	m.each(c.UIDs, func(i int) {
-		if c.UnchangedSince != nil && m.Modified[i] > *c.UnchangedSince {
+	m.Each(c.UIDs, func(i int) {
+		if c.protects(m, i, flags) {
 			return
 		}
 		old, want := m.Flags[i], flags
@@ -349,6 +392,8 @@ func (c StoreFlags) decide(s *State) ([]event.Event, error) {
 			want = old | flags
 		case RemoveFlags:
 			want = old &^ flags
+		default:
+			want |= old & c.except
 		}
 		if want == old {
 			return
@@ -372,6 +417,7 @@ func (c StoreFlags) decide(s *State) ([]event.Event, error) {
 	if len(order) == 0 {
 		return nil, nil // a keyword that ends up on no message is not created.
 	}
+	events := named.events
 	for _, e := range order {
 		events = append(events, e)
 	}
@@ -385,6 +431,8 @@ type Transfer struct {
 	UIDs domain.UIDSet
 	Move bool
 	Now  int64 // Unix seconds
+
+	without event.Flags // which do not go along
 }
 
 func (c Transfer) decide(s *State) ([]event.Event, error) {
@@ -405,21 +453,43 @@ func (c Transfer) decide(s *State) ([]event.Event, error) {
 	}
 	delta := from.count(uids)
 	if !c.Move { // What moves takes no more room than before.
-		if err := s.room(delta.Messages, delta.Bytes); err != nil {
+		if err := s.Room(Limits{Bytes: delta.Bytes, Messages: delta.Messages}); err != nil {
 			return nil, err
 		}
 	}
 	e := event.MessagesCopied{From: from.ID, To: to.ID, UIDs: uids, First: to.UIDNext, Saved: c.Now, Delta: delta}
+	events := []event.Event{&e}
 	if c.Move {
-		return []event.Event{(*event.MessagesMoved)(&e)}, nil
+		events[0] = (*event.MessagesMoved)(&e)
 	}
-	return []event.Event{&e}, nil
+	if left := c.left(from, uids, &e); left != nil {
+		events = append(events, left)
+	}
+	return events, nil
+}
+
+// left takes the flags that do not go along off the messages that have just arrived; nil if none has any.
+func (c Transfer) left(from *Mailbox, uids domain.UIDSet, e *event.MessagesCopied) event.Event {
+	off := &event.FlagsChanged{Mailbox: e.To, Remove: c.without}
+	uid := e.First
+	from.Each(uids, func(i int) {
+		if f := from.Flags[i]; f&c.without != 0 {
+			off.UIDs = off.UIDs.Add(uid)
+			off.Delta = off.Delta.Plus(event.DeltaOf(f&^c.without, 0)).Plus(event.DeltaOf(f, 0).Negate())
+		}
+		uid++
+	})
+	if off.UIDs == nil {
+		return nil
+	}
+	return off
 }
 
 // Expunge is EXPUNGE or UID EXPUNGE (RFC 9051 section 6.4.3, RFC 4315 section 2.1): it removes messages that are marked \Deleted.
 type Expunge struct {
 	Mailbox domain.MailboxID
 	UIDs    domain.UIDSet // only these; nil means all
+	Any     bool          // also those that are not marked: an operator empties a mailbox
 }
 
 func (c Expunge) decide(s *State) ([]event.Event, error) {
@@ -429,7 +499,7 @@ func (c Expunge) decide(s *State) ([]event.Event, error) {
 	}
 	e := &event.MessagesExpunged{Mailbox: m.ID}
 	for i, f := range m.Flags {
-		if f&event.Deleted != 0 && (c.UIDs == nil || c.UIDs.Contains(m.UID[i])) {
+		if (c.Any || f&event.Deleted != 0) && (c.UIDs == nil || c.UIDs.Contains(m.UID[i])) {
 			e.UIDs = e.UIDs.Add(m.UID[i])
 			e.Delta = e.Delta.Plus(event.DeltaOf(f, m.Size[i]).Negate())
 		}

@@ -19,11 +19,16 @@ type model struct {
 	boxes      map[string]*box
 	subscribed map[string]bool
 	limits     Limits
+	notes      map[string]string
+	copied     int64 // octets of annotations that went beyond limits, by renaming INBOX
+	primary    Primary
 	tx         domain.Tx
 	usedUIDs   map[string]bool // "UIDVALIDITY/UID": never twice
 }
 
 type box struct {
+	notes   map[string]string
+	rights  map[Identifier]string // letters in any order
 	letters []letter
 	next    domain.UID
 	modseq  domain.Tx
@@ -74,15 +79,28 @@ func (m *model) follow(s *State, c Command) (changed bool) {
 	name := func(id domain.MailboxID) string { return s.Mailboxes[id].Name }
 	switch c := c.(type) {
 	case CreateMailbox:
-		m.boxes[CanonicalName(c.Name)] = &box{next: 1, modseq: tx}
+		m.create(CanonicalName(c.Name), tx)
 		return true
+	case SetRights:
+		b := m.boxes[CanonicalName(c.Mailbox)]
+		old, want := b.rights[c.Identifier], ""
+		for _, letter := range "lrswipkxtea" {
+			had, named := strings.ContainsRune(old, letter), strings.ContainsRune(c.Rights.String(), letter)
+			if c.Mode == ReplaceRights && named || c.Mode == AddRights && (had || named) || c.Mode == RemoveRights && had && !named {
+				want += string(letter)
+			}
+		}
+		if b.rights[c.Identifier] = want; want == "" {
+			delete(b.rights, c.Identifier)
+		}
+		return want != old
 	case DeleteMailbox:
 		delete(m.boxes, CanonicalName(c.Name))
 		return true
 	case RenameMailbox:
 		from, to := CanonicalName(c.From), CanonicalName(c.To)
 		if from == Inbox {
-			b := &box{next: 1, modseq: tx}
+			b := m.create(to, tx)
 			for _, l := range m.boxes[Inbox].letters {
 				l.saved = c.Now
 				b.put(l, tx)
@@ -90,7 +108,8 @@ func (m *model) follow(s *State, c Command) (changed bool) {
 			if len(b.letters) > 0 {
 				m.boxes[Inbox].letters, m.boxes[Inbox].modseq = nil, tx
 			}
-			m.boxes[to] = b
+			b.notes = maps.Clone(m.boxes[Inbox].notes)
+			m.copied += Metadata(b.notes).octets()
 			return true
 		}
 		renamed := map[string]*box{}
@@ -111,23 +130,71 @@ func (m *model) follow(s *State, c Command) (changed bool) {
 			delete(m.subscribed, name)
 		}
 		return changed
+	case SetMetadata:
+		notes := &m.notes
+		if c.Mailbox != "" {
+			notes = &m.boxes[CanonicalName(c.Mailbox)].notes
+		}
+		for _, change := range c.Changes {
+			entry := strings.ToLower(change.Entry)
+			old, there := (*notes)[entry]
+			if change.Value == nil {
+				changed = changed || there
+				delete(*notes, entry)
+				continue
+			}
+			if *notes == nil {
+				*notes = map[string]string{}
+			}
+			changed = changed || !there || old != *change.Value
+			(*notes)[entry] = *change.Value
+		}
+		if changed && c.Mailbox != "" {
+			m.boxes[CanonicalName(c.Mailbox)].modseq = tx // RFC 7162 section 3.2.
+		}
+		return changed
+	case ResetAccessKeys:
+		return true
+	case Promote:
+		if changed = c.Node != m.primary.Node; changed {
+			m.primary = Primary{m.primary.Epoch + 1, c.Node}
+		}
+		return changed
 	case SetLimits:
 		changed = m.limits != c.Limits
 		m.limits = c.Limits
 		return changed
 	case AddMessage:
-		b := m.boxes[CanonicalName(c.Mailbox)]
-		if b == nil {
-			b = m.boxes[Inbox]
+		m.add(c, tx)
+		return true
+	case AddMessages:
+		for _, add := range c {
+			m.add(add, tx)
 		}
-		b.put(letter{flags: lower(c.Flags), size: c.Blob.Size, internal: c.Internal, saved: c.Now}, tx)
+		return len(c) > 0
+	case Replace:
+		m.add(c.With, tx)
+		b := m.boxes[name(c.From)]
+		b.letters, b.modseq = slices.Delete(b.letters, b.find(c.UID), b.find(c.UID)+1), tx
 		return true
 	case StoreFlags:
 		b := m.boxes[name(c.Mailbox)]
 		for uid := range c.UIDs.All() {
 			i := b.find(uid)
-			if i < 0 || c.UnchangedSince != nil && b.letters[i].modseq > *c.UnchangedSince {
+			if i < 0 {
 				continue
+			}
+			if c.UnchangedSince != nil && *c.UnchangedSince > 0 && b.letters[i].modseq > *c.UnchangedSince {
+				continue
+			}
+			if c.UnchangedSince != nil && *c.UnchangedSince == 0 { // RFC 7162 section 3.1.3: flags that exist fail, and system flags always exist.
+				exists := c.Mode == ReplaceFlags
+				for f := range lower(c.Flags) {
+					exists = exists || f[0] == '\\' || b.letters[i].flags[f]
+				}
+				if exists {
+					continue
+				}
 			}
 			flags := maps.Clone(b.letters[i].flags)
 			if c.Mode == ReplaceFlags {
@@ -168,7 +235,7 @@ func (m *model) follow(s *State, c Command) (changed bool) {
 		b := m.boxes[name(c.Mailbox)]
 		before := len(b.letters)
 		b.letters = slices.DeleteFunc(b.letters, func(l letter) bool {
-			return l.flags[`\deleted`] && (c.UIDs == nil || c.UIDs.Contains(l.uid))
+			return (c.Any || l.flags[`\deleted`]) && (c.UIDs == nil || c.UIDs.Contains(l.uid))
 		})
 		if changed = len(b.letters) < before; changed {
 			b.modseq = tx
@@ -176,6 +243,28 @@ func (m *model) follow(s *State, c Command) (changed bool) {
 		return changed
 	}
 	panic(fmt.Sprintf("the model does not know %T", c))
+}
+
+// create makes a box with the rights of the one above it.
+func (m *model) create(name string, tx domain.Tx) *box {
+	b := &box{next: 1, modseq: tx, rights: map[Identifier]string{}}
+	for above := name; strings.Contains(above, "/"); {
+		above = above[:strings.LastIndex(above, "/")]
+		if parent := m.boxes[above]; parent != nil {
+			b.rights = maps.Clone(parent.rights)
+			break
+		}
+	}
+	m.boxes[name] = b
+	return b
+}
+
+func (m *model) add(c AddMessage, tx domain.Tx) {
+	b := m.boxes[CanonicalName(c.Mailbox)]
+	if b == nil {
+		b = m.boxes[Inbox]
+	}
+	b.put(letter{flags: lower(c.Flags), size: c.Blob.Size, internal: c.Internal, saved: c.Now}, tx)
 }
 
 // agrees compares the aggregate with the model.
@@ -186,6 +275,13 @@ func (m *model) agrees(t *rapid.T, s *State) {
 	if !maps.Equal(s.Subscribed, m.subscribed) {
 		t.Fatalf("subscribed %v, the model %v", s.Subscribed, m.subscribed)
 	}
+	if !maps.Equal(s.Metadata, m.notes) {
+		t.Fatalf("annotations %v, the model %v", s.Metadata, m.notes)
+	}
+	if s.Primary != m.primary {
+		t.Fatalf("primary %v, the model %v", s.Primary, m.primary)
+	}
+	octets := s.Metadata.octets()
 	for name, b := range m.boxes {
 		got, ok := s.Mailbox(name)
 		if !ok {
@@ -193,6 +289,18 @@ func (m *model) agrees(t *rapid.T, s *State) {
 		}
 		if got.UIDNext != b.next || got.ModSeq != b.modseq || got.Len() != len(b.letters) {
 			t.Fatalf("%q: UIDNEXT %d, HIGHESTMODSEQ %d, %d messages; the model has %d, %d, %d", name, got.UIDNext, got.ModSeq, got.Len(), b.next, b.modseq, len(b.letters))
+		}
+		if !maps.Equal(got.Metadata, b.notes) {
+			t.Fatalf("%q: annotations %v, the model %v", name, got.Metadata, b.notes)
+		}
+		octets += got.Metadata.octets()
+		if len(got.ACL) != len(b.rights) {
+			t.Fatalf("%q: rights %v, the model %v", name, got.ACL, b.rights)
+		}
+		for who, rights := range b.rights {
+			if got.ACL[who].String() != rights {
+				t.Fatalf("%q: %s has the rights %s, in the model %s", name, who, got.ACL[who], rights)
+			}
 		}
 		for i, l := range b.letters {
 			r := got.At(i)
@@ -202,7 +310,20 @@ func (m *model) agrees(t *rapid.T, s *State) {
 			}
 		}
 	}
+	if octets != s.MetadataOctets || octets > 80+m.copied {
+		t.Fatalf("annotations of %d octets are counted as %d", octets, s.MetadataOctets)
+	}
 }
+
+// someChange is about few entries, so that they are set, set again and removed.
+var someChange = rapid.Custom(func(t *rapid.T) MetadataChange {
+	c := MetadataChange{Entry: rapid.SampledFrom([]string{"/private/comment", "/Private/Comment", "/shared/comment", "/shared/vendor/x/y", "/x"}).Draw(t, "entry")}
+	if rapid.Bool().Draw(t, "set") {
+		value := rapid.SampledFrom([]string{"", "a", "\x00\xff", "too long"}).Draw(t, "value")
+		c.Value = &value
+	}
+	return c
+})
 
 // sound checks the invariants of the package comment.
 func sound(t *rapid.T, s *State) {
@@ -231,6 +352,9 @@ func sound(t *rapid.T, s *State) {
 			if r.Flags>>(event.SystemFlags+len(s.Keywords)) != 0 {
 				t.Fatalf("message %+v has a keyword that nobody named", r)
 			}
+		}
+		if m.Digest != m.Recount() {
+			t.Fatalf("mailbox %q has digest %s, a recount gives %s", m.Name, m.Digest, m.Recount())
 		}
 		if counts != m.Counts || m.ModSeq > s.Tx {
 			t.Fatalf("mailbox %q counts %+v at %d, a recount gives %+v", m.Name, m.Counts, m.ModSeq, counts)
@@ -261,25 +385,61 @@ var (
 	})
 )
 
+// bob does not own the account.
+var bob = domain.NewAccountID([10]byte{2})
+
+var someIdentifier = rapid.SampledFrom([]Identifier{Identifier(bob), Identifier(bob), Identifier(bob).Negative(), Anyone, Anyone.Negative(), "nobody", "--anyone", ""})
+
+var someMessage = rapid.Custom(func(t *rapid.T) AddMessage {
+	return AddMessage{
+		Mailbox: someNames.Draw(t, "name"), Blob: domain.BlobRef{Size: rapid.Int64Range(0, 50).Draw(t, "size")},
+		Summary: message.Summary{
+			Preview: rapid.StringN(0, 5, 20).Draw(t, "preview"), Keys: rapid.SliceOfN(rapid.Uint64Range(1, 9), 0, 2).Draw(t, "keys"),
+		},
+		Flags: someFlags.Draw(t, "flags"), Internal: someTime.Draw(t, "internal"), Now: someTime.Draw(t, "now"),
+		Thread: domain.ThreadID(rapid.IntRange(0, 5).Draw(t, "thread")), Fallback: rapid.Bool().Draw(t, "fallback"),
+	}
+})
+
 var someCommand = rapid.Custom(func(t *rapid.T) Command {
-	switch rapid.IntRange(0, 13).Draw(t, "kind") {
+	switch rapid.IntRange(0, 21).Draw(t, "kind") {
 	case 0:
 		return CreateMailbox{someNames.Draw(t, "name"), rapid.SampledFrom([]string{"", "", `\sent`, `\Important`, `\All`}).Draw(t, "use"), someValidity.Draw(t, "validity")}
 	case 1:
 		return DeleteMailbox{someNames.Draw(t, "name")}
 	case 2:
-		return RenameMailbox{someNames.Draw(t, "from"), someNames.Draw(t, "to"), someTime.Draw(t, "now"), someValidity.Draw(t, "validity")}
+		return RenameMailbox{From: someNames.Draw(t, "from"), To: someNames.Draw(t, "to"), Now: someTime.Draw(t, "now"), UIDValidity: someValidity.Draw(t, "validity")}
 	case 3:
 		return Subscribe{someNames.Draw(t, "name"), rapid.Bool().Draw(t, "on")}
 	case 4:
-		return SetLimits{Limits{rapid.Int64Range(-1, 300).Draw(t, "bytes"), rapid.Int64Range(-1, 20).Draw(t, "messages")}}
+		return SetLimits{Limits{
+			rapid.Int64Range(-1, 300).Draw(t, "bytes"), rapid.Int64Range(-1, 20).Draw(t, "messages"), rapid.Int64Range(-1, 9).Draw(t, "mailboxes"),
+		}}
 	case 5, 6, 7:
-		return AddMessage{
-			Mailbox: someNames.Draw(t, "name"), Blob: domain.BlobRef{Size: rapid.Int64Range(0, 50).Draw(t, "size")},
-			Summary: message.Summary{Preview: rapid.StringN(0, 5, 20).Draw(t, "preview")},
-			Flags:   someFlags.Draw(t, "flags"), Internal: someTime.Draw(t, "internal"), Now: someTime.Draw(t, "now"),
-			Thread: domain.ThreadID(rapid.IntRange(0, 5).Draw(t, "thread")), Fallback: rapid.Bool().Draw(t, "fallback"),
+		return someMessage.Draw(t, "message")
+	case 14:
+		return AddMessages(rapid.SliceOfN(someMessage, 0, 3).Draw(t, "messages"))
+	case 19, 20:
+		return SetRights{
+			Mailbox: rapid.SampledFrom([]string{"INBOX", "a", "b", "a/b"}).Draw(t, "name"), Identifier: someIdentifier.Draw(t, "who"),
+			Mode: RightsMode(rapid.IntRange(0, 2).Draw(t, "mode")), Rights: Rights(rapid.Uint16().Draw(t, "rights")),
 		}
+	case 21:
+		c := Promote{Node: rapid.SampledFrom([]string{"mail1", "mail2", "mail3", ""}).Draw(t, "node"), Reason: "a test"}
+		if rapid.Bool().Draw(t, "expecting") {
+			epoch := rapid.Uint64Range(0, 4).Draw(t, "epoch")
+			c.Expected = &epoch
+		}
+		return c
+	case 18:
+		return ResetAccessKeys{Mailbox: rapid.SampledFrom([]string{"", "INBOX", "a", "b"}).Draw(t, "name")}
+	case 16, 17:
+		return SetMetadata{
+			Mailbox: rapid.SampledFrom([]string{"", "INBOX", "a", "b"}).Draw(t, "name"),
+			Changes: rapid.SliceOfN(someChange, 1, 3).Draw(t, "changes"), Limits: MetadataLimits{Value: 5, Entries: 2, Octets: 80},
+		}
+	case 15:
+		return Replace{someMailbox.Draw(t, "mailbox"), domain.UID(rapid.IntRange(0, 12).Draw(t, "uid")), someMessage.Draw(t, "message")}
 	case 8, 9, 10:
 		c := StoreFlags{Mailbox: someMailbox.Draw(t, "mailbox"), UIDs: someUIDs.Draw(t, "uids"), Mode: StoreMode(rapid.IntRange(0, 2).Draw(t, "mode")), Flags: someFlags.Draw(t, "flags")}
 		if rapid.Bool().Draw(t, "conditional") {
@@ -288,9 +448,11 @@ var someCommand = rapid.Custom(func(t *rapid.T) Command {
 		}
 		return c
 	case 11, 12:
-		return Transfer{someMailbox.Draw(t, "from"), someNames.Draw(t, "to"), someUIDs.Draw(t, "uids"), rapid.Bool().Draw(t, "move"), someTime.Draw(t, "now")}
+		return Transfer{
+			From: someMailbox.Draw(t, "from"), To: someNames.Draw(t, "to"), UIDs: someUIDs.Draw(t, "uids"), Move: rapid.Bool().Draw(t, "move"), Now: someTime.Draw(t, "now"),
+		}
 	}
-	return Expunge{someMailbox.Draw(t, "mailbox"), someUIDs.Draw(t, "uids")}
+	return Expunge{someMailbox.Draw(t, "mailbox"), someUIDs.Draw(t, "uids"), rapid.Bool().Draw(t, "any")}
 })
 
 // TestRandomCommands runs random commands and checks after each that the aggregate agrees with the model, keeps its invariants, is left alone
@@ -313,7 +475,8 @@ func TestRandomCommands(t *testing.T) {
 		}
 		commit(events)
 		for _, b := range s.Sorted() {
-			m.boxes[b.Name], m.subscribed[b.Name] = &box{next: 1, modseq: 1}, true
+			m.subscribed[b.Name] = true
+			m.create(b.Name, 1)
 		}
 		for i := range 8 {
 			c := AddMessage{Mailbox: Inbox, Blob: domain.BlobRef{Size: int64(i)}, Flags: someFlagsAllowed[:i%4]}
@@ -340,7 +503,11 @@ func TestRandomCommands(t *testing.T) {
 					return
 				}
 				m.newUIDs(t, s, events)
+				boxes := len(m.boxes)
 				changed := m.follow(s, c)
+				if most := int(m.limits.Mailboxes); most > 0 && len(m.boxes) > max(boxes, most) {
+					t.Fatalf("%+v makes mailbox %d of %d", c, len(m.boxes), most)
+				}
 				if changed != (len(events) > 0) {
 					t.Fatalf("%+v gave %v, but the model changed: %v", c, events, changed)
 				}

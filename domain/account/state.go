@@ -6,9 +6,9 @@
 //
 // Invariants, for every state reached by folding a log:
 //   - Mailbox 1 is INBOX; it is never deleted.
-//   - A mailbox's UIDs rise strictly and lie below UIDNext; UIDs, mailbox ids and email ids are never used twice.
+//   - A mailbox's UIDs rise strictly and lie below UIDNext; UIDs and mailbox ids are never used twice, and an email id always means the same message.
 //   - (name, UIDVALIDITY) pairs are never used twice, because UIDVALIDITY rises over the whole account.
-//   - A mailbox's Counts equal a recount of its messages, and Usage is their sum.
+//   - A mailbox's Counts and Digest equal a recount of its messages, and Usage is the sum of the Counts.
 //   - A message's ModSeq is the Tx of its last change; a mailbox's ModSeq is the Tx of the last change in it, expunges included.
 //
 // A State keeps its messages as packed columns, about 60 octets each, because every SELECT, STATUS, FETCH FLAGS and decision runs on it.
@@ -34,14 +34,30 @@ type State struct {
 	NextMailbox     domain.MailboxID
 	NextEmail       domain.EmailID
 	LastUIDValidity uint32
+	Purged          domain.Tx // of the last MessagesPurged; 0 before the first
 
-	names map[string]domain.MailboxID
+	AccessReset domain.Tx // of the last AccessKeysReset for all mailboxes; 0 before the first
+
+	Primary Primary
+
+	Metadata       Metadata // of the account as a whole
+	MetadataOctets int64    // of all entries and values, those of the mailboxes included
+
+	Scripts Scripts
+
+	names  map[string]domain.MailboxID
+	octets int64 // of the names of mailboxes and subscriptions
 }
 
-// Limits is the account's quota (RFC 9208 STORAGE and MESSAGE). Zero means no limit.
+// Limits is the account's quota (RFC 9208 STORAGE, MESSAGE and MAILBOX). Zero means no limit.
 type Limits struct {
-	Bytes    int64
-	Messages int64
+	Bytes     int64
+	Messages  int64
+	Mailboxes int64
+}
+
+func (l Limits) event() *event.LimitsChanged {
+	return &event.LimitsChanged{Bytes: l.Bytes, Messages: l.Messages, Mailboxes: l.Mailboxes}
 }
 
 // Mailbox is one mailbox. The columns UID to Thread have one element for each message, in rising order of UID.
@@ -54,6 +70,10 @@ type Mailbox struct {
 	Created     domain.Tx
 	ModSeq      domain.Tx
 	Counts      event.Delta
+	Digest      Digest // of the messages; see Recount
+	Metadata    Metadata
+	AccessReset domain.Tx             // of the last AccessKeysReset for this one; 0 before the first
+	ACL         map[Identifier]Rights // what others than the owner may do; nil if nobody may anything
 
 	UID      []domain.UID
 	Modified []domain.Tx // MODSEQ
@@ -132,6 +152,18 @@ func (s *State) Keyword(name string) (event.Flags, bool) {
 	return 0, false
 }
 
+// Named gives those of the named flags that exist.
+func (s *State) Named(names []string) (flags event.Flags) {
+	for _, name := range names {
+		f, ok := SystemFlag(name)
+		if !ok {
+			f, _ = s.Keyword(name)
+		}
+		flags |= f
+	}
+	return flags
+}
+
 // FlagNames spells the flags out, system flags first.
 func (s *State) FlagNames(f event.Flags) []string {
 	var names []string
@@ -148,11 +180,40 @@ func (s *State) FlagNames(f event.Flags) []string {
 	return names
 }
 
-// Insert gives a state loaded from a view one of its mailboxes, columns and counts included. Loading is the only use.
+// Insert gives a state loaded from a view one of its mailboxes, columns, counts and digest included. Loading is the only use.
 func (s *State) Insert(m *Mailbox) {
 	s.Mailboxes[m.ID] = m
-	s.names[m.Name] = m.ID
+	s.name(m, m.Name)
 	s.Usage = s.Usage.Plus(m.Counts)
+}
+
+// name gives a mailbox that has none a name.
+func (s *State) name(m *Mailbox, name string) {
+	m.Name = name
+	s.names[name] = m.ID
+	s.octets += int64(len(name))
+}
+
+// unname takes it away.
+func (s *State) unname(m *Mailbox) {
+	if s.names[m.Name] == m.ID {
+		delete(s.names, m.Name)
+	}
+	s.octets -= int64(len(m.Name))
+}
+
+// Subscribe adds a subscription or takes it away. Outside this package, loading is the only use.
+func (s *State) Subscribe(name string, on bool) {
+	if s.Subscribed[name] == on {
+		return
+	}
+	if on {
+		s.Subscribed[name] = true
+		s.octets += int64(len(name))
+	} else {
+		delete(s.Subscribed, name)
+		s.octets -= int64(len(name))
+	}
 }
 
 // Len counts the messages.
@@ -166,7 +227,7 @@ func (m *Mailbox) At(i int) Message {
 	return Message{m.UID[i], m.Modified[i], m.Flags[i], m.Size[i], m.Internal[i], m.Saved[i], m.Email[i], m.Thread[i]}
 }
 
-// Append puts a message at the end of the columns without counting it. Apply and loading from a view use it.
+// Append puts a message at the end of the columns without counting it or adding it to the digest. Apply and loading from a view use it.
 func (m *Mailbox) Append(r Message) {
 	m.UID = append(m.UID, r.UID)
 	m.Modified = append(m.Modified, r.Modified)
@@ -178,8 +239,8 @@ func (m *Mailbox) Append(r Message) {
 	m.Thread = append(m.Thread, r.Thread)
 }
 
-// each calls f with the index of every message of the mailbox whose UID is in the set, in rising order.
-func (m *Mailbox) each(set domain.UIDSet, f func(i int)) {
+// Each calls f with the index of every message of the mailbox whose UID is in the set, in rising order.
+func (m *Mailbox) Each(set domain.UIDSet, f func(i int)) {
 	for _, r := range set {
 		i, _ := slices.BinarySearch(m.UID, r.Lo)
 		for ; i < len(m.UID) && m.UID[i] <= r.Hi; i++ {
@@ -191,14 +252,15 @@ func (m *Mailbox) each(set domain.UIDSet, f func(i int)) {
 // Select gives the UIDs of the set that the mailbox has.
 func (m *Mailbox) Select(set domain.UIDSet) domain.UIDSet {
 	var have domain.UIDSet
-	m.each(set, func(i int) { have = have.Add(m.UID[i]) })
+	m.Each(set, func(i int) { have = have.Add(m.UID[i]) })
 	return have
 }
 
-// remove takes rows out of the columns and counts them.
+// remove takes rows out of the columns and the digest, and counts them.
 func (m *Mailbox) remove(set domain.UIDSet) (removed int) {
 	to := len(m.UID) // rows before it are in their final place
-	m.each(set, func(i int) {
+	m.Each(set, func(i int) {
+		m.Digest -= m.At(i).Digest()
 		if removed == 0 {
 			to = i
 		} else {
@@ -237,12 +299,12 @@ func cut[T any](column []T, n int) []T {
 
 // count sums the deltas of the messages in a set.
 func (m *Mailbox) count(set domain.UIDSet) (d event.Delta) {
-	m.each(set, func(i int) { d = d.Plus(event.DeltaOf(m.Flags[i], m.Size[i])) })
+	m.Each(set, func(i int) { d = d.Plus(event.DeltaOf(m.Flags[i], m.Size[i])) })
 	return d
 }
 
 // Weight estimates the state's size in octets, for the cache that keeps it. It takes no time: every message has 60 octets of columns, which
-// grow by a quarter at a time.
+// grow by a quarter at a time, and names are counted as they come and go.
 func (s *State) Weight() int64 {
-	return 1024 + 768*int64(len(s.Mailboxes)) + 128*int64(len(s.Subscribed)) + 75*s.Usage.Messages
+	return 1024 + 768*int64(len(s.Mailboxes)) + 128*int64(len(s.Subscribed)) + s.octets + (MaxKeywordLength+16)*int64(len(s.Keywords)) + 75*s.Usage.Messages + 2*s.MetadataOctets + s.Scripts.octets()
 }

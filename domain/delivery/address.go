@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/idn"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -54,30 +55,7 @@ func (a Address) DomainKey() string {
 	if a.Literal() {
 		return strings.ToLower(a.Domain)
 	}
-	return norm.NFC.String(strings.ToLower(ULabels(a.Domain)))
-}
-
-// ParsePath reads a Path with its brackets (RFC 5321 section 4.1.2): "<>", "<a@example.org>", or with a source route, which is dropped as
-// appendix C says. Errors: domain.Invalid.
-func ParsePath(s string) (Address, error) {
-	if s == "<>" {
-		return Address{}, nil
-	}
-	inner, ok := strings.CutPrefix(s, "<")
-	if !ok {
-		return Address{}, domain.Errorf(domain.Invalid, "an address path begins with <")
-	}
-	if inner, ok = strings.CutSuffix(inner, ">"); !ok {
-		return Address{}, domain.Errorf(domain.Invalid, "an address path ends with >")
-	}
-	if strings.HasPrefix(inner, "@") {
-		_, mailbox, ok := strings.Cut(inner, ":")
-		if !ok {
-			return Address{}, domain.Errorf(domain.Invalid, "a source route ends with a colon")
-		}
-		inner = mailbox
-	}
-	return ParseAddress(inner)
+	return idn.Unicode(a.Domain)
 }
 
 // ParseAddress reads a Mailbox (RFC 5321 section 4.1.2, with the UTF-8 of RFC 6531 section 3.3). Errors: domain.Invalid.

@@ -55,21 +55,7 @@ func TestMalformedAddresses(t *testing.T) {
 	}
 }
 
-func TestParsePath(t *testing.T) {
-	for in, want := range map[string]Address{
-		"<>":              {},
-		"<a@example.org>": {"a", "example.org"},
-		"<@one.example,@two.example:a@b.example>": {"a", "b.example"},
-	} {
-		if got, err := ParsePath(in); err != nil || got != want {
-			t.Errorf("%s: %+v, %v", in, got, err)
-		}
-	}
-	for _, s := range []string{"", "a@example.org", "<a@example.org", "a@example.org>", "<@x.example>", "<<>>"} {
-		if a, err := ParsePath(s); err == nil {
-			t.Errorf("%q was read as %+v", s, a)
-		}
-	}
+func TestNullPath(t *testing.T) {
 	if p := (Address{}).Path(); p != "<>" {
 		t.Errorf("the null path is %s", p)
 	}
@@ -119,8 +105,6 @@ func FuzzParseAddress(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		_, _ = ParsePath(s)
-		_ = ULabels(s)
 		if u, err := Unquoted(s); err == nil && !u.IsNull() {
 			again, err := ParseAddress(u.String())
 			if err != nil || again != u {
@@ -136,9 +120,6 @@ func FuzzParseAddress(f *testing.F) {
 		}
 		if again, err := ParseAddress(a.String()); err != nil || again != a {
 			t.Fatalf("%q: %+v reads back as %+v (%v)", s, a, again, err)
-		}
-		if p, err := ParsePath(a.Path()); err != nil || p != a {
-			t.Fatalf("%q: path %s reads as %+v (%v)", s, a.Path(), p, err)
 		}
 		if k := a.Key(); (Address{a.Local, strings.ToLower(a.Domain)}).Key() != k {
 			t.Fatalf("%q: key %q depends on the domain's case", s, k)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/streampost/streampost/domain"
 )
@@ -13,7 +14,7 @@ import (
 // Limits bound the bytes of one message. A zero field means its default.
 type Limits struct {
 	Message int64 // octets as they arrive, added fields aside; 50 MiB
-	Header  int64 // octets of the header; 1 MiB
+	Header  int64 // octets of a header with fields, which ends at the first empty line and nowhere else; 1 MiB
 	Fields  int   // fields in the header; 10,000
 	Line    int   // octets of one line, CRLF included; 64 KiB. RFC 5321 section 4.5.3.1.6 demands 1,000, and real mail needs far more
 	Hops    int   // Received fields in the header; 100 (RFC 5321 section 6.3)
@@ -46,6 +47,7 @@ type Fields struct {
 	Top       string // whole fields, put in front
 	Date      string // value of the Date field if the message has none (RFC 6409 section 8.2); empty adds nothing
 	MessageID string // likewise for Message-ID (RFC 6409 section 8.3)
+	NoBcc     bool   // takes the Bcc fields out (RFC 5322 section 3.6.3)
 }
 
 // bufferSize holds any usual header line; longer ones pass in pieces.
@@ -58,7 +60,8 @@ type Reader struct {
 	add    Fields
 
 	pending []byte // to be given before anything is read; often a slice of src's buffer
-	body    bool   // the header is behind us
+	body    bool   // the first empty line is behind us
+	settled bool   // nothing more is added: the header has ended, or a line came that is no field
 	fault   Fault
 	err     error
 
@@ -68,6 +71,13 @@ type Reader struct {
 	fields int
 	hops   int
 	held   []byte
+	hides  bool // the field that is being read
+	head   int64
+	wide   bool // the header has octets outside ASCII
+	from   int
+	sender int
+	lax    bool // TLS-Required: No
+	passed map[string]bool
 }
 
 // NewReader checks what r gives.
@@ -77,6 +87,40 @@ func NewReader(r io.Reader, limits Limits, add Fields) *Reader {
 
 // Size is the number of octets of the message read so far, without what was added.
 func (r *Reader) Size() int64 { return r.size }
+
+// HeaderSize is the number of octets of the header read so far, without the empty line behind it and without what was added; Limits.Header at most.
+func (r *Reader) HeaderSize() int64 { return r.head }
+
+// Headless reports whether the message has begun with more octets than a header may have, and no field: it is a text, and has no field later.
+func (r *Reader) Headless() bool { return !r.body && r.fields == 0 && r.size > r.limits.Header }
+
+// WideHeader reports whether the header read so far has octets outside ASCII, so that it needs SMTPUTF8 (RFC 6532 section 3). Text that follows no field is not looked at.
+func (r *Reader) WideHeader() bool { return r.wide }
+
+// Origins is how many From and Sender fields the header read so far has.
+func (r *Reader) Origins() (from, sender int) { return r.from, r.sender }
+
+// Lax tells whether the header read so far says that the message shall arrive even without the TLS that domains demand (RFC 8689 section 3).
+func (r *Reader) Lax() bool { return r.lax }
+
+// Passed tells whether the header read so far has a Delivered-To field with this address, given as Address.Key spells it: the message was there already.
+func (r *Reader) Passed(key string) bool { return r.passed[key] }
+
+// maxPassed is how many Delivered-To fields are remembered.
+const maxPassed = 100
+
+// pass remembers a Delivered-To field. It has no RFC: mail servers write the address in it for which a message was sent on, and look for their own.
+func (r *Reader) pass(value []byte) {
+	if len(r.passed) >= maxPassed || len(value) > MaxLocal+MaxDomain {
+		return
+	}
+	if a, err := ParseAddress(strings.Trim(string(value), "<> \t\r\n")); err == nil {
+		if r.passed == nil {
+			r.passed = map[string]bool{}
+		}
+		r.passed[a.Key()] = true
+	}
+}
 
 // Fault says which rule the message broke, once Read has given an error.
 func (r *Reader) Fault() Fault { return r.fault }
@@ -148,12 +192,12 @@ func (r *Reader) end(err error) {
 			r.fail(BareLine)
 			return
 		}
-		if missing := r.missing(); !r.body && missing != "" { // The message is only a header.
-			if r.line > 0 {
+		if missing := r.missing(); !r.settled && missing != "" { // The message is only a header.
+			if r.line > 0 && !r.hides {
 				r.held = append(r.held, "\r\n"...)
 			}
 			r.held = append(r.held, missing...)
-			r.body = true
+			r.settled = true
 		}
 	}
 	r.err = err
@@ -219,24 +263,38 @@ func (r *Reader) check(p []byte) {
 	}
 }
 
-// header looks at a line of the header, or a piece of one, and gives what shall be passed on in its place. begins tells that the line begins here.
+// header looks at a line of the header, or a piece of one, and gives what shall be passed on in its place. begins tells that the line begins here. Everybody reads a header up to the first
+// empty line, so that all rules hold up to there; but a message may be a text without header, so what is missing is added in front of the first line that is no field.
 func (r *Reader) header(line []byte, begins bool) []byte {
-	if r.size > r.limits.Header {
+	if r.fields > 0 && r.size > r.limits.Header {
 		r.fail(BigHeader)
 	}
+	if begins && string(line) == "\r\n" {
+		r.body = true
+	} else if r.size <= r.limits.Header {
+		r.head = r.size
+	}
+	r.wide = r.wide || !r.settled && bytes.IndexFunc(line, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0
 	if !begins || len(line) == 0 || (line[0] == ' ' || line[0] == '\t') && r.fields > 0 {
+		if r.hides {
+			return nil
+		}
 		return line
 	}
-	name, isField := fieldName(line)
+	r.hides = false
+	name, isField := FieldName(line)
 	if !isField && !(r.fields == 0 && mboxLine(line)) {
-		r.body = true
+		if r.settled {
+			return line
+		}
+		r.settled = true
 		if missing := r.missing(); missing != "" {
 			r.held = append(r.held, line...) // line lies in src's buffer, which stays untouched until held has been given.
 			return []byte(missing)
 		}
 		return line
 	}
-	if r.fields++; r.fields > r.limits.Fields {
+	if r.fields++; r.fields > r.limits.Fields || r.size > r.limits.Header {
 		r.fail(BigHeader)
 	}
 	switch {
@@ -244,10 +302,22 @@ func (r *Reader) header(line []byte, begins bool) []byte {
 		if r.hops++; r.hops > r.limits.Hops {
 			r.fail(Loop)
 		}
+	case equalFold(name, "Delivered-To"):
+		r.pass(line[bytes.IndexByte(line, ':')+1:])
+	case equalFold(name, "From"):
+		r.from++
+	case equalFold(name, "Sender"):
+		r.sender++
+	case equalFold(name, "TLS-Required"):
+		_, value, _ := bytes.Cut(line, []byte(":"))
+		r.lax = r.lax || equalFold(bytes.TrimSpace(value), "No")
 	case equalFold(name, "Date"):
 		r.add.Date = ""
 	case equalFold(name, "Message-ID"):
 		r.add.MessageID = ""
+	case r.add.NoBcc && equalFold(name, "Bcc"):
+		r.hides = true
+		return nil
 	}
 	return line
 }
@@ -264,15 +334,15 @@ func (r *Reader) missing() string {
 	return b.String()
 }
 
-// fieldName reads the name of a field (RFC 5322 section 2.2; section 4.5 allows space before the colon).
-func fieldName(line []byte) (name []byte, ok bool) {
+// FieldName reads the name of a field that a line begins: printable ASCII (RFC 5322 section 2.2; section 4.5 allows space before the colon).
+func FieldName(line []byte) (name []byte, ok bool) {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 {
 		return nil, false
 	}
 	name = bytes.TrimRight(line[:colon], " \t")
 	for _, c := range name {
-		if c <= ' ' || c == 0x7f {
+		if c <= ' ' || c >= 0x7f {
 			return nil, false
 		}
 	}

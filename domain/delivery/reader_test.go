@@ -65,9 +65,35 @@ func TestReaderCompletesSubmissions(t *testing.T) {
 		"":                                                "Date: D\r\nMessage-ID: <i@x>\r\n",
 		"\r\nbody\r\n":                                    "Date: D\r\nMessage-ID: <i@x>\r\n\r\nbody\r\n",
 		"Subject: a\r\nnot a field\r\n":                   "Subject: a\r\nDate: D\r\nMessage-ID: <i@x>\r\nnot a field\r\n",
+		"not a field\r\nbody\r\n\r\nbody\r\n":             "Date: D\r\nMessage-ID: <i@x>\r\nnot a field\r\nbody\r\n\r\nbody\r\n",
 	} {
 		if got, _, err := read(t, in, Limits{}, add); err != nil || got != want {
 			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
+// TestReaderHidesBcc, whatever its form, and nothing else.
+func TestReaderHidesBcc(t *testing.T) {
+	long := strings.Repeat("x", 3*bufferSize)
+	for _, c := range []struct{ in, want string }{
+		{"From: a\r\nBcc: b\r\nSubject: c\r\n\r\nBcc: text\r\n", "From: a\r\nSubject: c\r\nDate: d\r\n\r\nBcc: text\r\n"},
+		{"bcc : b,\r\n\tc,\r\n d\r\nFrom: a\r\n", "From: a\r\nDate: d\r\n"},
+		{"Bcc: " + long + "\r\nFrom: a\r\nBCC:\r\n\r\n", "From: a\r\nDate: d\r\n\r\n"},
+		{"Bcc: b", "Date: d\r\n"},
+		{"no field\r\nBcc: b\r\n c\r\nFrom: a\r\n\r\nBcc: text\r\n", "Date: d\r\nno field\r\nFrom: a\r\n\r\nBcc: text\r\n"},
+		{"Bccs: b\r\n\r\n", "Bccs: b\r\nDate: d\r\n\r\n"},
+	} {
+		if got, _, err := read(t, c.in, Limits{}, Fields{Date: "d", NoBcc: true}); err != nil || got != c.want {
+			t.Errorf("%.60q: %.80q, %v", c.in, got, err)
+		}
+	}
+}
+
+func TestReaderTellsWideHeaders(t *testing.T) {
+	for in, want := range map[string]bool{"Subject: a\r\n\r\n\xc3\xbc\r\n": false, "Subject: \xc3\xbc\r\n\r\n": true, "Subject: a\r\n \xff\r\n": true, "": false, "a text\r\nof \xc3\xbc\r\n": false} {
+		if _, r, err := read(t, in, Limits{}, Fields{}); err != nil || r.WideHeader() != want {
+			t.Errorf("%q: %v, %v", in, r.WideHeader(), err)
 		}
 	}
 }
@@ -98,6 +124,10 @@ func TestReaderRefuses(t *testing.T) {
 		{"long line in header", "a: " + long + "\r\n\r\n", Limits{Line: 5000}, LongLine, domain.TooLarge},
 		{"long line in body", "\r\n" + long + "\r\n", Limits{Line: 5000}, LongLine, domain.TooLarge},
 		{"loop", strings.Repeat("RECEIVED: x\r\n", 4) + "\r\n", Limits{Hops: 3}, Loop, domain.Invalid},
+		{"header too big, behind a line that is no field", "no field\r\na: b\r\n" + strings.Repeat("c\r\n", 5000), Limits{Header: 10_000}, BigHeader, domain.TooLarge},
+		{"a field behind more than a header may have", "no field\r\n" + strings.Repeat("c\r\n", 5000) + "a: b\r\n", Limits{Header: 10_000}, BigHeader, domain.TooLarge},
+		{"too many fields, behind a line that is no field", " x\r\n" + strings.Repeat("a: b\r\n", 4) + "\r\n", Limits{Fields: 3}, BigHeader, domain.TooLarge},
+		{"loop, behind a line that is no field", "Received\u00a0: x\r\n" + strings.Repeat("Received: x\r\n", 4) + "\r\n", Limits{Hops: 3}, Loop, domain.Invalid},
 	} {
 		_, r, err := read(t, c.in, c.limits, Fields{Top: "Received: here\r\n", Date: "D"})
 		if r.Fault() != c.fault || !domain.Is(err, c.kind) || !errors.Is(r.Err(), err) {
@@ -111,6 +141,13 @@ func TestReaderAcceptsWhatIsJustWithinLimits(t *testing.T) {
 	limits := Limits{Message: int64(len(in)), Header: 28, Fields: 2, Hops: 2, Line: 13}
 	if got, _, err := read(t, in, limits, Fields{}); err != nil || got != in {
 		t.Errorf("%q, %v", got, err)
+	}
+	for text, size := range map[string]int64{ // Texts without header, and where theirs ends.
+		"only a text\r\n\r\n" + strings.Repeat("of many lines\r\n", 1000): 13, "\r\n" + strings.Repeat("Received: z\r\n", 1000): 0, strings.Repeat("only a text\r\n", 1000): 26, "A: b\r\nno field": 14, "A: b\r\n\r\n": 6, "": 0,
+	} {
+		if got, r, err := read(t, text, Limits{Header: 28, Fields: 2, Hops: 2}, Fields{Top: "Top: x\r\n"}); err != nil || got != "Top: x\r\n"+text || r.HeaderSize() != size {
+			t.Errorf("%.40q has a header of %d octets, %v", text, r.HeaderSize(), err)
+		}
 	}
 }
 
@@ -178,4 +215,18 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("%q became %q", in, out.Bytes())
 		}
 	})
+}
+
+// The addresses for which a message was sent on before are those of its Delivered-To fields, and only of the header.
+func TestPassed(t *testing.T) {
+	in := "Delivered-To: Alice@Example.org\r\ndelivered-to : <bob@example.net>\r\nDelivered-To: nonsense\r\nDelivered-To: " + strings.Repeat("x", 600) + "@example.org\r\nSubject: a\r\n Delivered-To: eve@example.org\r\n\r\nDelivered-To: carol@example.org\r\n"
+	_, r, err := read(t, in, Limits{}, Fields{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{"alice@example.org": true, "bob@example.net": true, "carol@example.org": false, "eve@example.org": false, "nonsense": false} {
+		if r.Passed(key) != want {
+			t.Errorf("%s: %v", key, !want)
+		}
+	}
 }

@@ -21,10 +21,11 @@ type Trace struct {
 
 // Protocol composes the "with" of a Received field.
 type Protocol struct {
-	LMTP bool
-	UTF8 bool // the transaction uses SMTPUTF8
-	TLS  bool
-	Auth bool
+	Basic bool // the client said HELO
+	LMTP  bool
+	UTF8  bool // the transaction uses SMTPUTF8
+	TLS   bool
+	Auth  bool
 }
 
 // String gives the keyword of RFC 3848, or of RFC 6531 section 4.3 for SMTPUTF8.
@@ -37,6 +38,8 @@ func (p Protocol) String() string {
 		name = "UTF8SMTP"
 	case p.LMTP:
 		name = "LMTP"
+	case p.Basic:
+		return "SMTP" // RFC 3848 has the letters for ESMTP only
 	}
 	if p.TLS {
 		name += "S"
@@ -108,6 +111,9 @@ func comment(s string) string {
 
 // ReturnPath makes the field that final delivery puts on top (RFC 5321 section 4.4).
 func ReturnPath(sender Address) string { return "Return-Path: " + sender.Path() + "\r\n" }
+
+// DeliveredTo makes the field that marks a message as having been sent on for an address, so that a loop between servers shows.
+func DeliveredTo(a Address) string { return "Delivered-To: " + a.String() + "\r\n" }
 
 // Date is the date-time of RFC 5322 section 3.3.
 func Date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700") }

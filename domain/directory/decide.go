@@ -1,8 +1,11 @@
 package directory
 
 import (
+	"fmt"
+
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/idn"
 )
 
 // Limits of the directory.
@@ -28,8 +31,14 @@ func (c AddDomain) decide(s *State) ([]event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, exists := s.Domains[name]; exists {
-		return nil, domain.Errorf(domain.Exists, "domain %s is local already", name)
+	if numeric(name) {
+		return nil, domain.Errorf(domain.Invalid, "%s is not a domain name: its last label is a number, as in an IP address", name)
+	}
+	if stored, exists := s.Host(name); exists {
+		return nil, domain.Errorf(domain.Exists, "domain %s is local already", stored)
+	}
+	if !idn.Valid(name) {
+		return nil, domain.Errorf(domain.Invalid, "%s cannot be registered as a domain: a label has no valid A-label (RFC 5891)", name)
 	}
 	if len(s.Domains) >= MaxDomains {
 		return nil, domain.Errorf(domain.TooLarge, "there are at most %d local domains", MaxDomains)
@@ -41,18 +50,34 @@ func (c AddDomain) decide(s *State) ([]event.Event, error) {
 type RemoveDomain struct{ Name string }
 
 func (c RemoveDomain) decide(s *State) ([]event.Event, error) {
-	name, err := NormalDomain(c.Name)
-	if err != nil {
+	if _, err := NormalDomain(c.Name); err != nil {
 		return nil, err
 	}
-	n, exists := s.Domains[name]
+	name, exists := s.Host(c.Name)
+	n := s.Domains[name]
 	switch {
 	case !exists:
 		return nil, domain.Errorf(domain.NotFound, "domain %s is not local", name)
 	case n > 0:
 		return nil, domain.Errorf(domain.Exists, "domain %s is in use by %d addresses", name, n)
 	}
-	return []event.Event{&event.DomainRemoved{Name: name}}, nil
+	if n := s.Mappings.In(name); n > 0 {
+		return nil, &domain.Error{Kind: domain.Exists, Msg: fmt.Sprintf("domain %s is in use by %d mappings", name, n), Hint: "mapping list --domain " + name + " shows them"}
+	}
+	for _, m := range s.Mappings.To("@" + name) {
+		if m.Kind == event.DomainAlias {
+			return nil, domain.Errorf(domain.Exists, "domain %s is in use: %s stands for it", name, m.Source[1:])
+		}
+	}
+	var events []event.Event
+	for _, k := range s.DKIM[name] {
+		events = append(events, &event.DKIMKeyRemoved{Domain: name, Selector: k.Selector})
+	}
+	events = append(events, &event.DomainRemoved{Name: name})
+	if selector := DomainSelector(name); s.Enrolments[selector].Destinations != nil {
+		events = append(events, &event.EnrolmentRemoved{Selector: selector})
+	}
+	return events, nil
 }
 
 // AddAccount registers an account under its first address. The account's own log is open already.
@@ -68,7 +93,7 @@ func (c AddAccount) decide(s *State) ([]event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if id, err := domain.ParseAccountID(string(c.ID)); err != nil || id == domain.DirectoryID {
+	if id, err := domain.ParseAccountID(string(c.ID)); err != nil || id.Pseudo() {
 		return nil, domain.Errorf(domain.Invalid, "%q cannot be an account's id", c.ID)
 	}
 	_, erased := s.Erased[c.ID]
@@ -82,7 +107,7 @@ func (c AddAccount) decide(s *State) ([]event.Event, error) {
 	if c.Hash != "" {
 		events = append(events, &event.PasswordChanged{Account: c.ID, Hash: c.Hash, Scram: c.Scram})
 	}
-	return events, nil
+	return append(events, s.enrol(c.ID, address)...), nil
 }
 
 // free says whether an address can be given to an account, and how it is spelt.
@@ -91,18 +116,20 @@ func (s *State) free(raw string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if host := domainOf(address); !s.local(host) {
-		return "", domain.Errorf(domain.NotFound, "domain %s is not local: add it first", host)
+	host, local := s.Host(domainOf(raw))
+	if !local {
+		return "", domain.Errorf(domain.NotFound, "domain %s is not local: add it first", domainOf(address))
 	}
-	if _, taken := s.Addresses[address]; taken {
+	if _, taken := s.ByAddress(address); taken {
 		return "", domain.Errorf(domain.Exists, "address %s is taken", address)
 	}
+	address = address[:len(address)-len(domainOf(address))] + host
+	for _, m := range s.Mappings.Of(address) {
+		if m.Kind == event.Alias || m.Kind == event.Group {
+			return "", domain.Errorf(domain.Exists, "address %s is taken: it is a %s of %s", address, m.Kind, m.Target)
+		}
+	}
 	return address, nil
-}
-
-func (s *State) local(host string) bool {
-	_, local := s.Domains[host]
-	return local
 }
 
 func checkVerifiers(hash string, keys event.ScramKeys) error {
@@ -152,7 +179,7 @@ func (c AddAddress) decide(s *State) ([]event.Event, error) {
 type RemoveAddress struct{ Address string }
 
 func (c RemoveAddress) decide(s *State) ([]event.Event, error) {
-	address, err := NormalAddress(c.Address)
+	address, err := s.address(c.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +189,31 @@ func (c RemoveAddress) decide(s *State) ([]event.Event, error) {
 		return nil, domain.Errorf(domain.NotFound, "address %s does not exist", address)
 	case a.Login() == address:
 		return nil, domain.Errorf(domain.Invalid, "%s is the login of account %s and stays as long as the account", address, a.ID)
+	case len(s.Mappings.Of(address)) > 0:
+		return nil, domain.Errorf(domain.Exists, "mail for %s is sent on: remove these mappings first", address)
 	}
 	return []event.Event{&event.AddressRemoved{Address: address}}, nil
+}
+
+// address gives the stored spelling of an address as it was written.
+func (s *State) address(raw string) (string, error) {
+	address, err := NormalAddress(raw)
+	if err != nil {
+		return "", err
+	}
+	return s.spelt(address[:len(address)-len(domainOf(address))] + domainOf(raw)), nil
+}
+
+// Find finds the account of an address as it was written. Errors: domain.Invalid, domain.NotFound.
+func (s *State) Find(raw string) (*Account, error) {
+	address, err := s.address(raw)
+	if err != nil {
+		return nil, err
+	}
+	if a, ok := s.ByAddress(address); ok {
+		return a, nil
+	}
+	return nil, domain.Errorf(domain.NotFound, "address %s does not exist", raw)
 }
 
 // SetPassword replaces an account's verifiers.
@@ -195,6 +245,20 @@ func (c SetDisabled) decide(s *State) ([]event.Event, error) {
 		return nil, err
 	}
 	return []event.Event{&event.AccountDisabled{Account: c.ID, Disabled: c.Disabled}}, nil
+}
+
+// SetShared says whether an account's mailboxes belong to a group.
+type SetShared struct {
+	ID     domain.AccountID
+	Shared bool
+}
+
+func (c SetShared) decide(s *State) ([]event.Event, error) {
+	a, err := s.find(c.ID)
+	if err != nil || a.Shared == c.Shared {
+		return nil, err
+	}
+	return []event.Event{&event.AccountShared{Account: c.ID, Shared: c.Shared}}, nil
 }
 
 // Erase removes an account with its addresses. Erasing it again is nothing to do, so that an interrupted erasure can be finished.

@@ -19,7 +19,8 @@ func TestNormalDomain(t *testing.T) {
 		"localhost":               "localhost",
 		"BÜCHER.example":          "bücher.example",
 		"bu\u0308cher.example":    "bücher.example",
-		"xn--bcher-kva.example":   "xn--bcher-kva.example",
+		"xn--bcher-kva.example":   "bücher.example",
+		"XN--99999999.example":    "xn--99999999.example",
 		"日本語.jp":                  "日本語.jp",
 		"हिन्दी.example":          "हिन्दी.example", // with combining marks
 		"1-2.3com":                "1-2.3com",
@@ -88,6 +89,55 @@ func TestNormalAddress(t *testing.T) {
 	}
 }
 
+// TestTwoSpellingsAreOneDomain: A-labels and U-labels name the same domain, for every command and every lookup.
+func TestTwoSpellingsAreOneDomain(t *testing.T) {
+	x := &script{t, New()}
+	x.do(AddDomain{"XN--Bcher-Kva.example"})
+	x.refuses(domain.Exists, AddDomain{"bücher.example"})
+	x.refuses(domain.Invalid, AddDomain{"xn--99999999.example"})
+	x.do(AddAccount{ID: ids[0], Address: "Alice@xn--bcher-kva.example"})
+	x.refuses(domain.Exists, AddAccount{ID: ids[1], Address: "alice@BÜCHER.example"})
+	x.do(AddAddress{ids[0], "al@bücher.example"})
+	for _, spelt := range []string{"alice@bücher.example", "ALICE@xn--bcher-kva.example", "al@xn--bcher-kva.example"} {
+		if a, err := x.s.Find(spelt); err != nil || a.ID != ids[0] || a.Login() != "alice@bücher.example" {
+			t.Errorf("%s leads to %+v, %v", spelt, a, err)
+		}
+	}
+	x.do(RemoveAddress{"al@xn--bcher-kva.example"})
+	x.do(Erase{ids[0]})
+	x.do(RemoveDomain{"xn--bcher-kva.example"})
+}
+
+// TestOldSpellings: a log from when the two spellings were two domains works on, with either of them or both.
+func TestOldSpellings(t *testing.T) {
+	const u, a = "bücher.example", "xn--bcher-kva.example"
+	x := &script{t, New()}
+	for i, e := range []event.Event{
+		&event.DomainAdded{Name: a}, &event.AccountAdded{Account: ids[0], Address: "alice@" + a},
+		&event.DomainAdded{Name: u}, &event.AccountAdded{Account: ids[1], Address: "alice@" + u}, &event.AccountAdded{Account: ids[2], Address: "bob@" + u},
+	} {
+		x.s.Apply(domain.Tx(i+1), e)
+		if i == 1 { // the domain is known by its A-label alone
+			if found, err := x.s.Find("alice@" + u); err != nil || found.ID != ids[0] {
+				t.Errorf("alice by the other spelling is %+v, %v", found, err)
+			}
+			x.refuses(domain.Exists, AddDomain{u})
+			x.refuses(domain.Exists, AddAddress{ids[0], "alice@" + u})
+			if events := x.do(AddAddress{ids[0], "al@" + u}); events[0].(*event.AddressAdded).Address != "al@"+a {
+				t.Errorf("a new address is stored as %+v", events[0])
+			}
+		}
+	}
+	for address, id := range map[string]domain.AccountID{"alice@" + a: ids[0], "alice@" + u: ids[1], "bob@" + u: ids[2], "bob@" + a: ids[2], "al@" + u: ids[0]} {
+		if found, err := x.s.Find(address); err != nil || found.ID != id {
+			t.Errorf("%s leads to %+v, %v", address, found, err)
+		}
+	}
+	x.do(Erase{ids[0]})
+	x.do(RemoveDomain{a})
+	x.refuses(domain.Exists, RemoveDomain{a}) // it is the other one now, which is in use
+}
+
 func FuzzNormalAddress(f *testing.F) {
 	f.Add("Alice+x@Example.ORG")
 	f.Add(`"a\"b"@[::1]`)
@@ -107,7 +157,7 @@ var ids = []domain.AccountID{domain.NewAccountID([10]byte{1}), domain.NewAccount
 
 // script runs commands one after the other.
 type script struct {
-	t *testing.T
+	t testing.TB
 	s *State
 }
 
@@ -135,7 +185,12 @@ func TestDomainsAndAddresses(t *testing.T) {
 	x.refuses(domain.NotFound, AddAccount{ID: ids[0], Address: "alice@example.org"})
 	x.do(AddDomain{"Example.ORG"})
 	x.refuses(domain.Exists, AddDomain{"example.org"})
-	x.refuses(domain.Invalid, AddDomain{"exa mple.org"})
+	for _, name := range []string{"exa mple.org", "127.0.0.1", "10", "example.1"} {
+		x.refuses(domain.Invalid, AddDomain{name})
+	}
+	x.do(AddDomain{"127.0.0.1.example"})
+	x.do(RemoveDomain{"127.0.0.1.example"})
+	x.refuses(domain.NotFound, RemoveDomain{"127.0.0.1"})
 	x.refuses(domain.NotFound, RemoveDomain{"example.net"})
 	x.do(AddAccount{ID: ids[0], Address: "Alice@Example.org"})
 	x.refuses(domain.Exists, RemoveDomain{"example.org"})
@@ -208,6 +263,34 @@ func TestErasingIsForEver(t *testing.T) {
 	x.do(AddAccount{ID: ids[1], Address: "a@example.org"})
 }
 
+func TestAppPasswords(t *testing.T) {
+	x := &script{t, New()}
+	x.do(AddDomain{"example.org"})
+	x.do(AddAccount{ID: ids[0], Address: "a@example.org"})
+	phone := AddAppPassword{ID: ids[0], Name: " te\u0301le\u0301phone ", Now: 100, Expires: 200, Protocols: []string{"imap", "smtp", "imap"}}
+	x.do(phone)
+	x.refuses(domain.Exists, phone)
+	x.refuses(domain.NotFound, AddAppPassword{ID: ids[1], Name: "x"})
+	for _, bad := range []AddAppPassword{{Name: ""}, {Name: " "}, {Name: "a\nb"}, {Name: "a/b"}, {Name: "\xff"}, {Name: strings.Repeat("x", 65)},
+		{Name: "x", Now: 100, Expires: 100}, {Name: "x", Protocols: []string{"jmap"}}} {
+		bad.ID = ids[0]
+		x.refuses(domain.Invalid, bad)
+	}
+	p, ok := x.s.Accounts[ids[0]].App("t\u00e9l\u00e9phone")
+	if !ok || len(p.Protocols) != 2 || !p.Opens("imap", 199) || p.Opens("imap", 200) || p.Opens("pop3", 150) {
+		t.Errorf("the app password is %+v, %v", p, ok)
+	}
+	x.refuses(domain.NotFound, RemoveAppPassword{ids[0], "x"})
+	x.do(RemoveAppPassword{ids[0], "te\u0301le\u0301phone"})
+	if len(x.s.Accounts[ids[0]].AppPasswords) != 0 {
+		t.Error("it is still there")
+	}
+	for i := range MaxAppPasswords {
+		x.do(AddAppPassword{ID: ids[0], Name: string(rune('A' + i))})
+	}
+	x.refuses(domain.TooLarge, AddAppPassword{ID: ids[0], Name: "one more"})
+}
+
 func TestFirst(t *testing.T) {
 	x := &script{t, New()}
 	x.do(AddDomain{"example.org"})
@@ -235,12 +318,19 @@ func TestContradictionsPanic(t *testing.T) {
 		"address again":  &event.AddressAdded{Account: ids[0], Address: "a@example.org"},
 		"no address":     &event.AddressRemoved{Address: "b@example.org"},
 		"login removed":  &event.AddressRemoved{Address: "a@example.org"},
+		"app again":      &event.AppPasswordAdded{Account: ids[0], Name: "phone", Hash: make([]byte, 32)},
+		"short hash":     &event.AppPasswordAdded{Account: ids[0], Name: "laptop", Hash: make([]byte, 31)},
+		"no app":         &event.AppPasswordRemoved{Account: ids[0], Name: "laptop"},
+		"no replica":     &event.ReplicaRemoved{Account: ids[0], Node: "n1"},
+		"not to pause":   &event.ReplicaPaused{Account: ids[0], Node: "n1", Paused: true},
+		"no enrolment":   &event.EnrolmentRemoved{Selector: "all"},
 		"of an account":  &event.MailboxCreated{Mailbox: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := &script{t, New()}
 			x.do(AddDomain{"example.org"})
 			x.do(AddAccount{ID: ids[0], Address: "a@example.org"})
+			x.do(AddAppPassword{ID: ids[0], Name: "phone"})
 			defer func() {
 				if recover() == nil {
 					t.Errorf("%+v was folded", e)
@@ -260,7 +350,7 @@ func TestRandomCommands(t *testing.T) {
 	})
 	id := rapid.SampledFrom(ids)
 	command := rapid.Custom(func(t *rapid.T) Command {
-		switch rapid.IntRange(0, 8).Draw(t, "kind") {
+		switch rapid.IntRange(0, 15).Draw(t, "kind") {
 		case 0, 1:
 			return AddDomain{host.Draw(t, "domain")}
 		case 2:
@@ -275,9 +365,15 @@ func TestRandomCommands(t *testing.T) {
 			return SetPassword{ID: id.Draw(t, "id"), Hash: "other"}
 		case 7:
 			return SetDisabled{id.Draw(t, "id"), rapid.Bool().Draw(t, "disabled")}
+		case 8:
+			return AddAppPassword{ID: id.Draw(t, "id"), Name: rapid.SampledFrom([]string{"phone", "laptop", ""}).Draw(t, "name"), Now: 1, Protocols: []string{"imap"}}
+		case 9:
+			return RemoveAppPassword{id.Draw(t, "id"), rapid.SampledFrom([]string{"phone", "laptop"}).Draw(t, "name")}
+		case 10, 11, 12, 13, 14:
+			return placing(t)
 		}
 		if rapid.IntRange(0, 3).Draw(t, "sure") > 0 { // There are few ids, and they do not come back.
-			return SetDisabled{id.Draw(t, "id"), true}
+			return SetShared{id.Draw(t, "id"), rapid.Bool().Draw(t, "shared")}
 		}
 		return Erase{id.Draw(t, "id")}
 	})
@@ -329,6 +425,11 @@ func TestRandomCommands(t *testing.T) {
 						}
 						listed[address] = id
 						used[domainOf(address)]++
+					}
+					for i, p := range a.Placements {
+						if again, _ := a.Placement(p.Node); again != p || i > 0 && (a.Placements[i-1].Priority > p.Priority || len(a.Placements) > MaxReplicas) {
+							t.Fatalf("the replicas of %s are %+v", id, a.Placements)
+						}
 					}
 				}
 				if !reflect.DeepEqual(listed, s.Addresses) {

@@ -6,10 +6,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/idn"
 	"golang.org/x/text/unicode/norm"
 )
 
-// Limits of names (RFC 5321 section 4.5.3.1, RFC 1035 section 2.3.4). All count octets of UTF-8.
+// Limits of names (RFC 5321 section 4.5.3.1, RFC 1035 section 2.3.4), in octets, those of A-labels for domains.
 const (
 	MaxLocalPart = 64
 	MaxDomain    = 253
@@ -19,15 +20,14 @@ const (
 // Postmaster is the local part that every local domain must accept (RFC 5321 section 4.5.1).
 const Postmaster = "postmaster"
 
-// NormalDomain gives the one spelling under which a domain is stored and looked up: lower case and NFC. Labels are letters, digits and
-// hyphens in any script; an A-label ("xn--...", RFC 5890 section 2.3.2.1) stays as it is and is another name than its U-label, so a domain
-// that is written both ways in mail is added both ways.
+// NormalDomain gives the one spelling under which a domain is stored and shown: U-labels in lower case and NFC (RFC 5890 section 2.3.2.1), see
+// package idn. Labels are letters, digits and hyphens in any script. Logs from before keep A-labels, see State.host.
 func NormalDomain(name string) (string, error) {
 	if !utf8.ValidString(name) {
 		return "", domain.Errorf(domain.Invalid, "a domain name must be valid UTF-8")
 	}
-	normal := norm.NFC.String(strings.ToLower(name))
-	if normal == "" || len(normal) > MaxDomain {
+	normal := idn.Unicode(name)
+	if normal == "" || len(idn.ASCII(normal)) > MaxDomain {
 		return "", domain.Errorf(domain.Invalid, "a domain name has 1 to %d octets", MaxDomain)
 	}
 	for label := range strings.SplitSeq(normal, ".") {
@@ -38,12 +38,18 @@ func NormalDomain(name string) (string, error) {
 	return normal, nil
 }
 
+// numeric reports whether a name ends as an IPv4 address does, and no top-level domain (RFC 3696 section 2).
+func numeric(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return strings.Trim(last, "0123456789") == ""
+}
+
 // checkLabel obeys RFC 5321 section 4.1.2 (sub-domain) as RFC 6531 section 3.3 widens it.
 func checkLabel(name, label string) error {
 	switch {
 	case label == "":
 		return domain.Errorf(domain.Invalid, "%q is not a domain name: it has an empty label", name)
-	case len(label) > MaxLabel:
+	case len(idn.ASCII(label)) > MaxLabel:
 		return domain.Errorf(domain.Invalid, "%q is not a domain name: a label has at most %d octets", name, MaxLabel)
 	case label[0] == '-' || label[len(label)-1] == '-':
 		return domain.Errorf(domain.Invalid, "%q is not a domain name: a label cannot begin or end with a hyphen", name)

@@ -9,7 +9,7 @@ import (
 )
 
 // kinds lists every event by its field number in message Event of transaction.proto. Numbers are for ever.
-// 1-99 change an account, 100-199 the directory.
+// 1-99 change an account, 100-199 the directory, 200-299 the tasks.
 var kinds = map[uint32]func() Event{
 	1:   func() Event { return new(MailboxCreated) },
 	2:   func() Event { return new(MailboxRenamed) },
@@ -18,11 +18,23 @@ var kinds = map[uint32]func() Event{
 	5:   func() Event { return new(SubscriptionChanged) },
 	6:   func() Event { return new(KeywordCreated) },
 	7:   func() Event { return new(LimitsChanged) },
+	8:   func() Event { return new(MetadataChanged) },
+	9:   func() Event { return new(AccessKeysReset) },
 	10:  func() Event { return new(MessageAdded) },
 	11:  func() Event { return new(MessagesCopied) },
 	12:  func() Event { return new(MessagesMoved) },
 	13:  func() Event { return new(FlagsChanged) },
 	14:  func() Event { return new(MessagesExpunged) },
+	15:  func() Event { return new(RightsChanged) },
+	16:  func() Event { return new(Promoted) },
+	17:  func() Event { return new(SieveScriptStored) },
+	18:  func() Event { return new(SieveScriptRenamed) },
+	19:  func() Event { return new(SieveScriptDeleted) },
+	20:  func() Event { return new(MessageRestored) },
+	21:  func() Event { return new(MessagesPurged) },
+	22:  func() Event { return new(SieveScriptActivated) },
+	23:  func() Event { return new(MarkSet) },
+	24:  func() Event { return new(VacationSet) },
 	100: func() Event { return new(DomainAdded) },
 	101: func() Event { return new(DomainRemoved) },
 	102: func() Event { return new(AccountAdded) },
@@ -31,6 +43,29 @@ var kinds = map[uint32]func() Event{
 	105: func() Event { return new(AddressAdded) },
 	106: func() Event { return new(AddressRemoved) },
 	107: func() Event { return new(PasswordChanged) },
+	108: func() Event { return new(AppPasswordAdded) },
+	109: func() Event { return new(AppPasswordRemoved) },
+	110: func() Event { return new(AccountShared) },
+	111: func() Event { return new(ReplicaPlaced) },
+	112: func() Event { return new(ReplicaRemoved) },
+	113: func() Event { return new(ReplicaPaused) },
+	114: func() Event { return new(EnrolmentSet) },
+	115: func() Event { return new(EnrolmentRemoved) },
+	116: func() Event { return new(MappingAdded) },
+	117: func() Event { return new(MappingRemoved) },
+	120: func() Event { return new(DKIMKeyAdded) },
+	121: func() Event { return new(DKIMKeyActivated) },
+	122: func() Event { return new(DKIMKeyRetired) },
+	123: func() Event { return new(DKIMKeyRemoved) },
+	200: func() Event { return new(TaskCreated) },
+	201: func() Event { return new(TaskStarted) },
+	202: func() Event { return new(TaskProgressed) },
+	203: func() Event { return new(TaskCompleted) },
+	204: func() Event { return new(TaskFailed) },
+	205: func() Event { return new(TaskCancelRequested) },
+	206: func() Event { return new(TaskCancelled) },
+	207: func() Event { return new(TaskAbandoned) },
+	208: func() Event { return new(TasksForgotten) },
 }
 
 // numbers is the inverse of kinds.

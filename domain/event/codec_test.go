@@ -151,6 +151,14 @@ func TestJSONIsReadableAndHidesSecrets(t *testing.T) {
 			if strings.Contains(string(out), e.Hash) || strings.Contains(strings.ToLower(string(out)), "key") {
 				t.Errorf("a verifier is shown: %s", out)
 			}
+		case *AppPasswordAdded:
+			if strings.Contains(strings.ToLower(string(out)), "hash") {
+				t.Errorf("a verifier is shown: %s", out)
+			}
+		case *DKIMKeyAdded:
+			if strings.Contains(strings.ToLower(string(out)), "private") || !strings.Contains(string(out), "selector") {
+				t.Errorf("a private key is shown: %s", out)
+			}
 		case *MessageAdded:
 			if !strings.Contains(string(out), `"key":"(secret)"`) {
 				t.Errorf("a key is shown: %s", out)

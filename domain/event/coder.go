@@ -149,6 +149,9 @@ func (c *coder) varint(number protowire.Number, v uint64) uint64 {
 // uintField is a uint32 or uint64 field of a named type.
 func uintField[T ~uint8 | ~uint32 | ~uint64](c *coder, number protowire.Number, v *T) {
 	got := c.varint(number, uint64(*v))
+	if c.encoding {
+		return // what is encoded is only read: projections share entries
+	}
 	if *v = T(got); uint64(*v) != got {
 		c.fail(errWire)
 	}
@@ -156,12 +159,16 @@ func uintField[T ~uint8 | ~uint32 | ~uint64](c *coder, number protowire.Number, 
 
 // Sint is an sint64 field (zigzag).
 func (c *coder) Sint(number protowire.Number, v *int64) {
-	*v = protowire.DecodeZigZag(c.varint(number, protowire.EncodeZigZag(*v)))
+	if got := c.varint(number, protowire.EncodeZigZag(*v)); !c.encoding {
+		*v = protowire.DecodeZigZag(got)
+	}
 }
 
 // Bool is a bool field.
 func (c *coder) Bool(number protowire.Number, v *bool) {
-	*v = protowire.DecodeBool(c.varint(number, protowire.EncodeBool(*v)))
+	if got := c.varint(number, protowire.EncodeBool(*v)); !c.encoding {
+		*v = protowire.DecodeBool(got)
+	}
 }
 
 func (c *coder) bytes(number protowire.Number, v []byte) []byte {
@@ -304,12 +311,12 @@ func (c *coder) UIDs(number protowire.Number, v *domain.UIDSet) {
 	}
 }
 
-// Fixed64s is a packed repeated fixed64 field.
-func (c *coder) Fixed64s(number protowire.Number, v *[]uint64) {
+// fixed64s is a packed repeated fixed64 field of a named type.
+func fixed64s[T ~uint64](c *coder, number protowire.Number, v *[]T) {
 	if c.encoding {
 		var packed []byte
 		for _, x := range *v {
-			packed = protowire.AppendFixed64(packed, x)
+			packed = protowire.AppendFixed64(packed, uint64(x))
 		}
 		c.bytes(number, packed)
 		return
@@ -320,6 +327,27 @@ func (c *coder) Fixed64s(number protowire.Number, v *[]uint64) {
 		return
 	}
 	for ; len(b) > 0; b = b[8:] {
-		*v = append(*v, binary.LittleEndian.Uint64(b))
+		*v = append(*v, T(binary.LittleEndian.Uint64(b)))
+	}
+}
+
+// uints is a packed repeated uint64 field of a named type.
+func uints[T ~uint64](c *coder, number protowire.Number, v *[]T) {
+	if c.encoding {
+		var packed []byte
+		for _, x := range *v {
+			packed = protowire.AppendVarint(packed, uint64(x))
+		}
+		c.bytes(number, packed)
+		return
+	}
+	for b := c.bytes(number, nil); len(b) > 0; {
+		x, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			c.fail(errWire)
+			return
+		}
+		*v = append(*v, T(x))
+		b = b[n:]
 	}
 }

@@ -38,6 +38,17 @@ func (e *AccountDisabled) fields(c *coder) {
 	c.Bool(2, &e.Disabled)
 }
 
+// AccountShared says whether the mailboxes of an account belong to a group rather than to a user, and so where others see them.
+type AccountShared struct {
+	Account domain.AccountID `json:"account"`
+	Shared  bool             `json:"shared"`
+}
+
+func (e *AccountShared) fields(c *coder) {
+	stringField(c, 1, &e.Account)
+	c.Bool(2, &e.Shared)
+}
+
 // AccountErased removes an account with its addresses and credentials. Its key is destroyed, so its log and blobs can no longer be read.
 type AccountErased struct {
 	Account domain.AccountID `json:"account"`
@@ -74,6 +85,36 @@ func (e *PasswordChanged) fields(c *coder) {
 	stringField(c, 1, &e.Account)
 	c.String(2, &e.Hash)
 	c.Message(3, e.Scram.Iterations != 0, e.Scram.fields)
+}
+
+// AppPasswordAdded gives an account one more password, for one program. It was drawn, not chosen, and nobody is told it again.
+type AppPasswordAdded struct {
+	Account   domain.AccountID `json:"account"`
+	Name      string           `json:"name"`
+	Hash      []byte           `json:"-"` // SHA-256 of at least 112 random bits
+	Created   int64            `json:"created"`
+	Expires   int64            `json:"expires,omitempty"`   // Unix seconds; 0: never
+	Protocols []string         `json:"protocols,omitempty"` // that it opens; none: all
+}
+
+func (e *AppPasswordAdded) fields(c *coder) {
+	stringField(c, 1, &e.Account)
+	c.String(2, &e.Name)
+	c.Blob(3, &e.Hash)
+	c.Sint(4, &e.Created)
+	c.Sint(5, &e.Expires)
+	c.Strings(6, &e.Protocols)
+}
+
+// AppPasswordRemoved takes an app password away.
+type AppPasswordRemoved struct {
+	Account domain.AccountID `json:"account"`
+	Name    string           `json:"name"`
+}
+
+func (e *AppPasswordRemoved) fields(c *coder) {
+	stringField(c, 1, &e.Account)
+	c.String(2, &e.Name)
 }
 
 // ScramKeys is what a SCRAM-SHA-256 server keeps (RFC 5802 section 3, RFC 7677). Iterations is 0 when the password came as a hash, from

@@ -74,11 +74,50 @@ func (e *KeywordCreated) fields(c *coder) {
 
 // LimitsChanged sets the account's quota. Zero means no limit.
 type LimitsChanged struct {
-	Bytes    int64 `json:"bytes"`
-	Messages int64 `json:"messages"`
+	Bytes     int64 `json:"bytes"`
+	Messages  int64 `json:"messages"`
+	Mailboxes int64 `json:"mailboxes,omitempty"`
 }
 
 func (e *LimitsChanged) fields(c *coder) {
 	c.Sint(1, &e.Bytes)
 	c.Sint(2, &e.Messages)
+	c.Sint(3, &e.Mailboxes)
+}
+
+// MetadataChanged sets or removes one annotation (RFC 5464) of a mailbox, or of the account as a whole when Mailbox is 0. Entry is in lower case.
+type MetadataChanged struct {
+	Mailbox domain.MailboxID `json:"mailbox"`
+	Entry   string           `json:"entry"`
+	Value   string           `json:"value,omitempty"` // any octets
+	Removed bool             `json:"removed,omitempty"`
+}
+
+func (e *MetadataChanged) fields(c *coder) {
+	uintField(c, 1, &e.Mailbox)
+	c.String(2, &e.Entry)
+	c.String(3, &e.Value)
+	c.Bool(4, &e.Removed)
+}
+
+// AccessKeysReset ends the validity of all URLs that were authorized for a mailbox (RFC 4467), or for all mailboxes when Mailbox is 0. Keys are no
+// part of it: they derive from the account's key and the Tx of this event.
+type AccessKeysReset struct {
+	Mailbox domain.MailboxID `json:"mailbox,omitempty"`
+}
+
+func (e *AccessKeysReset) fields(c *coder) { uintField(c, 1, &e.Mailbox) }
+
+// RightsChanged sets what one entry of a mailbox's access control list (RFC 4314) says, or removes it when Rights is empty. Identifier is the id of an
+// account or "anyone", with "-" before it when the rights are taken away. Rights are letters of "lrswipkxtea", in this order.
+type RightsChanged struct {
+	Mailbox    domain.MailboxID `json:"mailbox"`
+	Identifier string           `json:"identifier"`
+	Rights     string           `json:"rights"`
+}
+
+func (e *RightsChanged) fields(c *coder) {
+	uintField(c, 1, &e.Mailbox)
+	c.String(2, &e.Identifier)
+	c.String(3, &e.Rights)
 }

@@ -8,6 +8,11 @@ const (
 	missingDomain  = "MISSING_DOMAIN"
 )
 
+// ParseAddresses reads the addresses of a field's text, at most limit of them, in the form that an Envelope has them.
+func ParseAddresses(value string, limit int) []Address {
+	return parseAddresses(nil, value, max(limit, 0))
+}
+
 // parseAddresses adds the addresses of an address list (RFC 5322 section 3.4, with the obsolete forms of section 4.4) to list, at most limit
 // of them. It reads anything: what follows no grammar becomes an address whose missing half is marked.
 func parseAddresses(list []Address, value string, limit int) []Address {
@@ -232,6 +237,11 @@ func (a Address) whole() Address {
 		a.Host = missingDomain
 	}
 	return a
+}
+
+// Missing tells of which halves of an address only marks are there.
+func (a Address) Missing() (mailbox, host bool) {
+	return a.Mailbox == missingMailbox, a.Host == missingDomain
 }
 
 // domain reads a domain or a domain literal; white space and comments inside it mean nothing.

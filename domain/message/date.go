@@ -7,7 +7,7 @@ import (
 )
 
 // ParseDate reads a Date field's value (RFC 5322 sections 3.3 and 4.3) and what senders write in its place: missing or wrong weekdays,
-// two-digit years, named zones, asctime and ISO 8601 forms, in any sensible order.
+// two-digit years, named zones, asctime and ISO 8601 forms, in any sensible order. The time is in the zone that the value names.
 func ParseDate(value string) (time.Time, bool) {
 	var d dateParts
 	for value = strings.TrimSpace(value); value != ""; {
@@ -214,5 +214,5 @@ func (d *dateParts) time() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t := time.Date(d.year, time.Month(d.month), d.day, d.hour, d.minute, d.second, 0, time.UTC)
-	return t.Add(-time.Duration(d.zone) * time.Second), true
+	return t.Add(-time.Duration(d.zone) * time.Second).In(time.FixedZone("", d.zone)), true
 }

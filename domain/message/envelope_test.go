@@ -1,6 +1,7 @@
 package message
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -184,6 +185,16 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
+// The end of an encoded word is not looked for in all that follows.
+func TestEncodedWordIsBounded(t *testing.T) {
+	for n, whole := range map[int]bool{maxWord: true, maxWord + 1: false} {
+		in := "=?utf-8?q?" + strings.Repeat("a", n) + "?="
+		if got := DecodeWords(in); (got == strings.Repeat("a", n)) != whole || !whole && got != in {
+			t.Errorf("a word of %d octets becomes one of %d", n, len(got))
+		}
+	}
+}
+
 func TestDecodeWords(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                      "",
@@ -219,31 +230,77 @@ func TestDecodeWords(t *testing.T) {
 	}
 }
 
+// RFC 5256 section 2.1. A mark of a reply or forward is what section 3 calls one: "re", "fw", "fwd", "(fwd)" or "[fwd:".
 func TestBaseSubject(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                                   "",
-		"lunch":                              "lunch",
-		"Re: lunch":                          "lunch",
-		"RE: re :fwd: Fw: lunch (fwd) (FWD)": "lunch",
-		"[list] lunch":                       "lunch",
-		"Re: [list] Re: [list] lunch":        "lunch",
-		"[list]":                             "[list]",
-		"re[2]: lunch":                       "lunch",
-		"[a] [b] re [c] : lunch":             "lunch",
-		"[Fwd: Re: lunch]":                   "lunch",
-		"[fwd: [list] lunch (fwd)]":          "lunch",
-		"lunch\t and\r\n more":               "lunch and more",
-		"Re:lunch":                           "lunch",
-		"Reply to lunch":                     "Reply to lunch",
-		"Regarding: lunch":                   "Regarding: lunch",
-		"=?utf-8?q?Re=3A?= =?utf-8?q?_Gr=C3=BC=C3=9Fe?=": "Grüße",
-		"Re: ":  "",
-		"(fwd)": "",
-		"[":     "[", "[]": "[]", "[a[b]] c": "[a[b]] c",
+	for in, want := range map[string]struct {
+		base  string
+		reply bool
+	}{
+		"":                                   {"", false},
+		"lunch":                              {"lunch", false},
+		"Re: lunch":                          {"lunch", true},
+		"RE: re :fwd: Fw: lunch (fwd) (FWD)": {"lunch", true},
+		"lunch (fwd)":                        {"lunch", true},
+		"[list] lunch":                       {"lunch", false},
+		"Re: [list] Re: [list] lunch":        {"lunch", true},
+		"[list]":                             {"[list]", false},
+		"re[2]: lunch":                       {"lunch", true},
+		"[a] [b] re [c] : lunch":             {"lunch", true},
+		"[Fwd: Re: lunch]":                   {"lunch", true},
+		"[fwd: [list] lunch (fwd)]":          {"lunch", true},
+		"lunch\t and\r\n more":               {"lunch and more", false},
+		"Re:lunch":                           {"lunch", true},
+		"Reply to lunch":                     {"Reply to lunch", false},
+		"Regarding: lunch":                   {"Regarding: lunch", false},
+		"[\u4f1a\u8b70] Re: lunch":           {"lunch", true},
+		"=?utf-8?q?Re=3A?= =?utf-8?q?_Gr=C3=BC=C3=9Fe?=": {"Gr\u00fc\u00dfe", true},
+		"Re: ":  {"", true},
+		"(fwd)": {"", true},
+		"[":     {"[", false}, "[]": {"[]", false}, "[a[b]] c": {"[a[b]] c", false},
+		strings.Repeat("[a]", 20_000) + "lunch":   {"lunch", false}, // and in no time
+		strings.Repeat("[a]", 20_000) + "re:":     {"", true},
+		strings.Repeat("[fwd:", 10_000) + "lunch": {strings.Repeat("[fwd:", 10_000) + "lunch", false},
 	} {
-		if got := BaseSubject(in); got != want {
-			t.Errorf("%q has the base %q, want %q", in, got, want)
+		if base, reply := BaseSubject(in); base != want.base || reply != want.reply {
+			t.Errorf("%.80q has the base %.80q, reply %v; want %.80q, %v", in, base, reply, want.base, want.reply)
 		}
+	}
+}
+
+func TestReferences(t *testing.T) {
+	one := ReferenceOf("<a@x>")
+	for in, same := range map[string]bool{
+		"<a@x>":           true,
+		"(c) <a@x> <b@x>": true,
+		`<"a"@x>`:         true, // RFC 5256 section 3: quoting makes no difference.
+		"< a @ x >":       true,
+		"<A@x>":           false,
+		"<b@x>":           false,
+		"<x<a@x>":         true, // never closed
+		"<nothing> <a@x>": true, // no msg-id
+	} {
+		if got := ReferenceOf(in); (got == one) != same || got == 0 {
+			t.Errorf("%s: %x, <a@x>: %x", in, got, one)
+		}
+	}
+	for _, in := range []string{"", "a@x", "<a@x", "<>", "<a>", "<@x>", "<a@>", "<", ">"} {
+		if got := ReferenceOf(in); got != 0 {
+			t.Errorf("%s: %x", in, got)
+		}
+	}
+	if got := References("<a@x> <b@x>,<a@x>"); len(got) != 3 || got[0] != one || got[2] != one {
+		t.Errorf("%x", got)
+	}
+	var long strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&long, " <%d@x>", i)
+	}
+	got := References(long.String())
+	if len(got) != maxReferences || got[0] != ReferenceOf("<0@x>") || got[1] != ReferenceOf(fmt.Sprintf("<%d@x>", 1001-maxReferences)) || got[maxReferences-1] != ReferenceOf("<999@x>") {
+		t.Errorf("of 1000 ids %d are kept", len(got))
+	}
+	if s := scan(crlf("Message-ID: <c@x>", "References: <a@x>", " <b@x>", "", "")); len(s.References) != 2 || s.References[0] != one {
+		t.Errorf("a message refers to %x", s.References)
 	}
 }
 

@@ -2,9 +2,8 @@ package message
 
 import (
 	"bufio"
+	"html"
 	"io"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -17,7 +16,7 @@ func HTMLText(r io.Reader) io.Reader {
 // The bounds of what is held of a tag's name and of an entity. Longer ones are passed over or shown as they stand.
 const (
 	maxTagName = 16
-	maxEntity  = 10
+	maxEntity  = 34
 )
 
 type htmlReader struct {
@@ -157,56 +156,30 @@ func (h *htmlReader) comment() error {
 	}
 }
 
-// entity resolves a character reference whose "&" is read.
+// entity resolves a character reference whose "&" is read. The names are those of HTML, with and without the semicolon that some may lack.
 func (h *htmlReader) entity() error {
 	next, _ := h.in.Peek(maxEntity)
 	end := 0
 	for end < len(next) && (next[end] == '#' && end == 0 || isLetter(next[end]) || '0' <= next[end] && next[end] <= '9') {
 		end++
 	}
-	r, ok := reference(string(next[:end]))
-	if !ok {
-		h.out = append(h.out, '&')
-		return nil
-	}
-	h.out = utf8.AppendRune(h.out, r)
 	if end < len(next) && next[end] == ';' {
 		end++
 	}
+	written := "&" + string(next[:end])
+	resolved := html.UnescapeString(written)
+	if resolved == written {
+		h.out = append(h.out, '&')
+		return nil
+	}
+	for _, r := range resolved {
+		if r < ' ' || r == 0x7f || r == '\u00a0' {
+			r = ' '
+		}
+		h.out = utf8.AppendRune(h.out, r)
+	}
 	_, err := h.in.Discard(end)
 	return err
-}
-
-// entities are the named ones that text is commonly written with.
-var entities = map[string]rune{
-	"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\'', "nbsp": ' ', "copy": '©', "reg": '®', "trade": '™', "euro": '€',
-	"pound": '£', "yen": '¥', "cent": '¢', "sect": '§', "para": '¶', "deg": '°', "middot": '·', "bull": '•', "hellip": '…', "ndash": '–', "mdash": '—',
-	"lsquo": '‘', "rsquo": '’', "sbquo": '‚', "ldquo": '“', "rdquo": '”', "bdquo": '„', "laquo": '«', "raquo": '»', "times": '×', "szlig": 'ß',
-	"auml": 'ä', "ouml": 'ö', "uuml": 'ü', "Auml": 'Ä', "Ouml": 'Ö', "Uuml": 'Ü', "agrave": 'à', "aacute": 'á', "acirc": 'â', "atilde": 'ã', "aring": 'å',
-	"aelig": 'æ', "ccedil": 'ç', "egrave": 'è', "eacute": 'é', "ecirc": 'ê', "euml": 'ë', "igrave": 'ì', "iacute": 'í', "icirc": 'î', "iuml": 'ï',
-	"ntilde": 'ñ', "ograve": 'ò', "oacute": 'ó', "ocirc": 'ô', "otilde": 'õ', "oslash": 'ø', "ugrave": 'ù', "uacute": 'ú', "ucirc": 'û', "yacute": 'ý',
-	"Eacute": 'É', "Egrave": 'È', "Agrave": 'À', "Ccedil": 'Ç', "Aring": 'Å', "Oslash": 'Ø', "AElig": 'Æ', "Ntilde": 'Ñ', "zwnj": '\u200c', "shy": '\u00ad',
-	"ensp": ' ', "emsp": ' ', "thinsp": ' ', "larr": '←', "rarr": '→', "check": '✓', "iexcl": '¡', "iquest": '¿', "frac12": '½',
-}
-
-func reference(name string) (rune, bool) {
-	digits, numeric := strings.CutPrefix(name, "#")
-	if !numeric {
-		r, ok := entities[name]
-		return r, ok
-	}
-	base := 10
-	if strings.HasPrefix(digits, "x") || strings.HasPrefix(digits, "X") {
-		digits, base = digits[1:], 16
-	}
-	n, err := strconv.ParseUint(digits, base, 32)
-	if err != nil || n > utf8.MaxRune || !utf8.ValidRune(rune(n)) {
-		return 0, false
-	}
-	if n < ' ' || n == 0x7f {
-		return ' ', true
-	}
-	return rune(n), true
 }
 
 // breaking tells the elements whose begin and end break a line.

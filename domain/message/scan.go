@@ -147,6 +147,7 @@ func (s *Scanner) Finish() Summary {
 	s.summary.Preview = s.preview()
 	s.summary.SentAt = parseDate(s.summary.Envelope.Date)
 	s.summary.Keys = threadKeys(&s.summary.Envelope, s.references)
+	s.summary.References = References(s.references)
 	return s.summary
 }
 

@@ -74,4 +74,6 @@ type Summary struct {
 	Preview  string   `json:"preview,omitempty"` // RFC 8970: at most 200 characters of decoded text
 	SentAt   int64    `json:"sentAt,omitempty"`  // Unix seconds of the Date field; 0 when it cannot be read
 	Keys     []uint64 `json:"-"`                 // thread keys: messages that share one belong together; a message's own is the first
+
+	References []Reference `json:"-"` // of the field of that name; In-Reply-To is not among them
 }

@@ -7,16 +7,17 @@ import (
 )
 
 // BaseSubject gives the base subject of RFC 5256 section 2.1 of a Subject as the header has it: decoded, without reply and forward marks,
-// list tags and trailing "(fwd)". Its case is kept.
-func BaseSubject(subject string) string {
+// list tags and trailing "(fwd)". Its case is kept. reply tells that such a mark was there (section 3, "REFERENCES", step 5). Tags may hold any
+// character but brackets, where the RFC's grammar, written before mail had UTF-8, has ASCII.
+func BaseSubject(subject string) (base string, reply bool) {
 	s := collapse(DecodeWords(subject)) // Step 1.
 	for {
-		s = trimTrailer(s) // Step 2.
+		s = trimTrailer(s, &reply) // Step 2.
 		for {
 			before := s
-			s = trimLeader(s) // Step 3.
-			if blob, rest := cutBlob(s); blob && rest != "" {
-				s = rest // Step 4.
+			s = trimLeader(s, &reply) // Step 3.
+			for blob, rest := cutBlob(s); blob && rest != ""; blob, rest = cutBlob(s) {
+				s = rest // Step 4. Whatever follows all blobs was no mark a moment ago, so that it need not be asked again after each.
 			}
 			if s == before { // Step 5.
 				break
@@ -24,9 +25,9 @@ func BaseSubject(subject string) string {
 		}
 		inner, ok := cutForward(s) // Step 6.
 		if !ok {
-			return s
+			return s, reply
 		}
-		s = inner
+		s, reply = inner, true
 	}
 }
 
@@ -43,11 +44,11 @@ func hasPrefixFold(s, prefix string) bool {
 }
 
 // trimTrailer removes any subj-trailer: "(fwd)" and white space.
-func trimTrailer(s string) string {
+func trimTrailer(s string, reply *bool) string {
 	for {
 		s = strings.TrimRight(s, " ")
 		if n := len(s) - len("(fwd)"); n >= 0 && strings.EqualFold(s[n:], "(fwd)") {
-			s = s[:n]
+			s, *reply = s[:n], true
 			continue
 		}
 		return s
@@ -55,7 +56,7 @@ func trimTrailer(s string) string {
 }
 
 // trimLeader removes one subj-leader: blobs, then "re", "fw" or "fwd", a blob, ":"; or white space.
-func trimLeader(s string) string {
+func trimLeader(s string, reply *bool) string {
 	s = strings.TrimLeft(s, " ")
 	rest := s
 	for {
@@ -80,6 +81,7 @@ func trimLeader(s string) string {
 	if !strings.HasPrefix(rest, ":") {
 		return s
 	}
+	*reply = true
 	return strings.TrimLeft(rest[1:], " ")
 }
 
@@ -117,7 +119,8 @@ func threadKeys(e *Envelope, references string) []uint64 {
 	if len(ids) == 0 {
 		return nil
 	}
-	subject := strings.ToLower(BaseSubject(e.Subject))
+	subject, _ := BaseSubject(e.Subject)
+	subject = strings.ToLower(subject)
 	keys := make([]uint64, 0, maxKeys)
 	for _, id := range ids {
 		h := fnv.New64a()

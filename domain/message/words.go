@@ -72,6 +72,10 @@ func isASCII(s string) bool {
 	return true
 }
 
+// maxWord is how many octets the text of an encoded word may have: RFC 2047 section 2 allows 75 for all of it, and senders write longer ones. Without a
+// bound, the end of each of many words would be looked for in all that follows.
+const maxWord = 8 << 10
+
 // parseWord reads the encoded word that s begins with and tells its length; 0 when there is none. Spaces inside it, which RFC 2047 section 2
 // forbids, are accepted in the "Q" encoding, since some senders write them.
 func parseWord(s string) (w encodedText, n int) {
@@ -79,7 +83,7 @@ func parseWord(s string) (w encodedText, n int) {
 	if !ok || charset == "" || len(rest) < 2 || rest[1] != '?' || strings.ContainsAny(charset, " \t") {
 		return w, 0
 	}
-	text := rest[2:]
+	text := rest[2:min(len(rest), 2+maxWord+2)]
 	end := strings.Index(text, "?=")
 	if end < 0 {
 		return w, 0

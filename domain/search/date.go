@@ -8,9 +8,9 @@ import (
 	"github.com/streampost/streampost/domain/message"
 )
 
-// sentDay gives the day that the Date field names (RFC 9051 section 6.4.4: "disregarding time and timezone"). It is the day that is written there,
+// SentDay gives the day that the Date field names (RFC 9051 section 6.4.4: "disregarding time and timezone"). It is the day that is written there,
 // which for a traveller's mail is not the day of its instant in UTC; where it is not written in the usual way, the instant has to do.
-func sentDay(s *message.Summary) (Day, bool) {
+func SentDay(s *message.Summary) (Day, bool) {
 	if day, ok := writtenDay(s.Envelope.Date); ok {
 		return day, true
 	}

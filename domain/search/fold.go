@@ -33,20 +33,53 @@ func appendFolded(dst, text []byte) []byte {
 }
 
 // contains reports whether text, once folded, contains a folded needle.
-func contains(text string, needle []byte) bool {
-	return len(needle) == 0 || bytes.Contains(Fold(text), needle)
+func contains(text, needle string) bool {
+	return needle == "" || bytes.Contains(Fold(text), []byte(needle))
 }
 
-// window is how much folded text is searched at a time.
+// window is how much text is folded or searched at a time.
 const window = 16 << 10
 
-// matcher looks for several needles in text that arrives in pieces. It is an io.Writer of UTF-8; octets that are not UTF-8 match nothing.
+// folder folds text that arrives in pieces.
+type folder struct {
+	pending []byte // text whose normalisation depends on what follows
+}
+
+// add appends to dst what can be folded once piece is there. A piece longer than window is for the caller to cut.
+func (f *folder) add(dst, piece []byte) []byte {
+	if len(f.pending) == 0 && ascii(piece) {
+		// The next piece may put an accent on the last letter; but in decomposed form the accent follows it, so it can be folded now.
+		return appendFolded(dst, piece)
+	}
+	f.pending = append(f.pending, piece...)
+	end := norm.NFKD.LastBoundary(f.pending)
+	if len(f.pending)-end > window { // no text that anybody wrote
+		end = len(f.pending)
+	}
+	if end <= 0 {
+		return dst
+	}
+	dst = appendFolded(dst, f.pending[:end])
+	f.pending = append(f.pending[:0], f.pending[end:]...)
+	return dst
+}
+
+// end appends what waited.
+func (f *folder) end(dst []byte) []byte {
+	if len(f.pending) > 0 {
+		dst = appendFolded(dst, f.pending)
+		f.pending = f.pending[:0]
+	}
+	return dst
+}
+
+// matcher looks for several needles in text that arrives in pieces of UTF-8; octets that are not UTF-8 match nothing.
 type matcher struct {
 	needles [][]byte
 	found   []bool
-	left    int    // needles not found yet
-	keep    int    // octets at the end of the text seen that may begin a needle
-	pending []byte // text whose normalisation depends on what follows
+	left    int // needles not found yet
+	keep    int // octets at the end of the text seen that may begin a needle
+	folder  folder
 	text    []byte // folded text not searched yet, and the last keep octets of what was
 }
 
@@ -65,38 +98,15 @@ func newMatcher(needles [][]byte) *matcher {
 // done reports whether more text cannot change anything.
 func (m *matcher) done() bool { return m.left == 0 }
 
-// Write takes text; it never fails.
-func (m *matcher) Write(p []byte) (int, error) {
-	n := len(p)
-	if m.done() {
-		return n, nil
-	}
-	for len(p) > 0 {
+// write takes text.
+func (m *matcher) write(p []byte) {
+	for len(p) > 0 && !m.done() {
 		piece := p[:min(len(p), window)]
 		p = p[len(piece):]
-		m.add(piece)
-	}
-	return n, nil
-}
-
-func (m *matcher) add(piece []byte) {
-	if len(m.pending) == 0 && ascii(piece) {
-		// The next piece may put an accent on the last letter; but in decomposed form the accent follows it, so it can be folded now.
-		m.text = appendFolded(m.text, piece)
-	} else {
-		m.pending = append(m.pending, piece...)
-		end := norm.NFKD.LastBoundary(m.pending)
-		if len(m.pending)-end > window { // no text that anybody wrote
-			end = len(m.pending)
+		m.text = m.folder.add(m.text, piece)
+		if len(m.text) >= window+m.keep {
+			m.search()
 		}
-		if end <= 0 {
-			return
-		}
-		m.text = appendFolded(m.text, m.pending[:end])
-		m.pending = append(m.pending[:0], m.pending[end:]...)
-	}
-	if len(m.text) >= window+m.keep {
-		m.search()
 	}
 }
 
@@ -113,10 +123,7 @@ func (m *matcher) search() {
 
 // boundary ends a text: no needle is found across it.
 func (m *matcher) boundary() {
-	if len(m.pending) > 0 {
-		m.text = appendFolded(m.text, m.pending)
-		m.pending = m.pending[:0]
-	}
+	m.text = m.folder.end(m.text)
 	m.search()
 	m.text = m.text[:0]
 }

@@ -1,5 +1,5 @@
-// Package search answers SEARCH (RFC 9051 section 6.4.4, RFC 3501 section 6.4.4, RFC 5032 WITHIN, RFC 7162 MODSEQ, RFC 8474 EMAILID and THREADID,
-// RFC 8514 SAVEDATE): a tree of keys, and its evaluation in stages.
+// Package search answers SEARCH (RFC 9051 section 6.4.4, RFC 3501 section 6.4.4, RFC 5032 WITHIN, RFC 6203 FUZZY, RFC 7162 MODSEQ, RFC 8474 EMAILID
+// and THREADID, RFC 8514 SAVEDATE): a tree of keys, and its evaluation in stages.
 //
 // It exists because keys differ in cost by five orders of magnitude. A Query judges a message by as much as the caller has of it and says
 // Unknown when that does not suffice:
@@ -8,7 +8,8 @@
 //  2. the message's Summary: addresses, subject, sent date; a row of a view;
 //  3. the message's text: other header fields and the body, decoded; a blob.
 //
-// So most messages never reach the next stage. An index can take the place of stage 3 for what it knows.
+// So most messages never reach the next stage. An index answers Questions for stages 2 and 3 at once, for the messages that it knows (Answers); what
+// it cannot answer stays Unknown, so a query gives the same result with and without it. Grams are what such an index keeps of text.
 //
 // Text is compared as RFC 9051 section 6.4.4 wants: a substring of the decoded text, without regard to case. Both sides are brought to one
 // form, compatibility decomposition in upper case, which is i;unicode-casemap (RFC 5051) but for the order of its two steps.
@@ -39,6 +40,9 @@ type Flag struct{ Name string }
 
 // UIDs matches messages by number. Sequence numbers, "$" and \Recent, which only a session knows, arrive as UIDs.
 type UIDs struct{ Set domain.UIDSet }
+
+// Newest matches the message with the highest UID of its mailbox, which "*" stands for where no session has resolved it.
+type Newest struct{}
 
 // Day counts days since 1 January 1970.
 type Day int64
@@ -84,10 +88,16 @@ type (
 // Modified matches messages with this MODSEQ or a greater one (RFC 7162 section 3.1.5).
 type Modified struct{ Since domain.Tx }
 
-// EmailID and ThreadID match object identifiers (RFC 8474 section 6).
+// EmailID and ThreadID match object identifiers (RFC 8474 section 6) of one account, see In.
 type (
-	EmailID  struct{ ID domain.EmailID }
-	ThreadID struct{ ID domain.ThreadID }
+	EmailID struct {
+		Account domain.AccountID
+		ID      domain.EmailID
+	}
+	ThreadID struct {
+		Account domain.AccountID
+		ID      domain.ThreadID
+	}
 )
 
 // Address matches a list of addresses of the envelope.
@@ -126,6 +136,7 @@ func (Or) key()       {}
 func (Not) key()      {}
 func (Flag) key()     {}
 func (UIDs) key()     {}
+func (Newest) key()   {}
 func (Internal) key() {}
 func (Saved) key()    {}
 func (Sent) key()     {}
@@ -158,6 +169,10 @@ func Uses[K Key](k Key) bool {
 		}
 	case Not:
 		return Uses[K](k.Key)
+	case Fuzzy:
+		if Uses[K](k.Key) {
+			return true
+		}
 	}
 	_, is := k.(K)
 	return is

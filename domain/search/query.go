@@ -1,11 +1,14 @@
 package search
 
 import (
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/message"
+	"github.com/streampost/streampost/domain/text"
 )
 
 // Verdict is what is known about a message and a query. The order makes And the minimum, Or the maximum and Not the negative
@@ -30,34 +33,23 @@ func verdict(yes bool) Verdict {
 type Candidate struct {
 	Row     account.Message
 	Summary *message.Summary // nil until stage 2
+	// Extracts gives what an extractor found in the message's attachments: text of its body beside that which Read finds itself. nil: nothing.
+	Extracts func() (iter.Seq[string], error)
 
-	found []bool // stage 3, one for each text of the query; nil until Query.Read
+	found []bool // stage 3, one for each question of the query; nil until Query.Read
 }
 
 // Query is a search ready to run against the messages of one account.
 type Query struct {
-	root  test
-	texts []text
+	root      test
+	questions []Question
+	texts     bool       // some of them are of stage 3
+	newest    domain.UID // of the mailbox
+	answers   *Answers
 }
 
 // test judges one candidate.
 type test func(c *Candidate) Verdict
-
-// text is one string to be looked for in stage 3.
-type text struct {
-	field  string // Header: the field's name in lower case
-	where  place
-	needle []byte // folded; empty matches anything that is there
-}
-
-// place says what a text is looked for in.
-type place uint8
-
-const (
-	inField  place = iota // one field of the header
-	inBody                // the body's text
-	inHeader              // all fields, the parts' included
-)
 
 // Compile binds a search to an account: its keywords must be known to tell a flag's bit. The Query is good for as long as no keyword is
 // created, which is at least one View.
@@ -71,7 +63,7 @@ func Compile(k Key, s *account.State) *Query {
 func (q *Query) Judge(c *Candidate) Verdict { return q.root(c) }
 
 // Texts reports whether stage 3 exists at all.
-func (q *Query) Texts() bool { return len(q.texts) > 0 }
+func (q *Query) Texts() bool { return q.texts }
 
 func (q *Query) compile(k Key, s *account.State) test {
 	switch k := k.(type) {
@@ -84,6 +76,8 @@ func (q *Query) compile(k Key, s *account.State) test {
 	case Not:
 		inner := q.compile(k.Key, s)
 		return func(c *Candidate) Verdict { return -inner(c) }
+	case Fuzzy:
+		return q.compile(farthest.Within(k), s)
 	case Flag:
 		flag, known := account.SystemFlag(k.Name)
 		if !known {
@@ -95,6 +89,8 @@ func (q *Query) compile(k Key, s *account.State) test {
 		return func(c *Candidate) Verdict { return verdict(c.Row.Flags&flag != 0) }
 	case UIDs:
 		return q.uids(k.Set)
+	case Newest:
+		return func(c *Candidate) Verdict { return verdict(c.Row.UID == q.newest) }
 	case Internal:
 		return func(c *Candidate) Verdict { return verdict(Days(k).has(DayOf(c.Row.Internal))) }
 	case Saved:
@@ -112,28 +108,28 @@ func (q *Query) compile(k Key, s *account.State) test {
 	case ThreadID:
 		return func(c *Candidate) Verdict { return verdict(c.Row.Thread == k.ID) }
 	case Sent:
-		return summary(func(s *message.Summary) bool {
-			day, dated := sentDay(s)
+		return q.summary(Question{Where: SentOn, Days: Days(k)}, func(s *message.Summary) bool {
+			day, dated := SentDay(s)
 			return dated && Days(k).has(day)
 		})
 	case Subject:
-		needle := Fold(k.Text)
-		return summary(func(s *message.Summary) bool {
-			return s.Envelope.Has&message.HasSubject != 0 && contains(message.DecodeWords(s.Envelope.Subject), needle)
+		needle := string(Fold(k.Text))
+		return q.summary(Question{Where: InSubject, Needle: needle}, func(s *message.Summary) bool {
+			subject, is := SubjectOf(s)
+			return is && contains(subject, needle)
 		})
 	case Address:
-		needle := Fold(k.Text)
-		return summary(func(s *message.Summary) bool {
-			list := addresses(&s.Envelope, k.In)
-			return len(list) > 0 && contains(spell(list), needle)
+		needle := string(Fold(k.Text))
+		return q.summary(Question{Where: InFrom + Place(k.In), Needle: needle}, func(s *message.Summary) bool {
+			list, is := AddressesOf(s, k.In)
+			return is && contains(list, needle)
 		})
 	case Header:
-		return q.text(text{strings.ToLower(k.Field), inField, Fold(k.Text)})
+		return q.text(Question{Where: InField, Field: strings.ToLower(k.Field), Needle: string(Fold(k.Text))})
 	case Body:
-		return q.text(text{"", inBody, Fold(k.Text)})
+		return q.text(Question{Where: InBody, Needle: string(Fold(k.Text))})
 	case Text:
-		needle := Fold(k.Text)
-		return join([]test{q.text(text{"", inHeader, needle}), q.text(text{"", inBody, needle})}, No, Yes)
+		return q.text(Question{Where: Anywhere, Needle: string(Fold(k.Text))})
 	}
 	return func(*Candidate) Verdict { return No } // None
 }
@@ -184,54 +180,55 @@ func (q *Query) uids(set domain.UIDSet) test {
 	}
 }
 
+// ask gives a question its number. What is asked twice is answered once.
+func (q *Query) ask(question Question) int {
+	n := slices.Index(q.questions, question)
+	if n < 0 {
+		n = len(q.questions)
+		q.questions = append(q.questions, question)
+	}
+	return n
+}
+
 // summary makes a test of stage 2.
-func summary(f func(s *message.Summary) bool) test {
+func (q *Query) summary(question Question, f func(s *message.Summary) bool) test {
+	n := q.ask(question)
 	return func(c *Candidate) Verdict {
 		if c.Summary == nil {
-			return Unknown
+			return q.answers.verdict(n, &c.Row)
 		}
 		return verdict(f(c.Summary))
 	}
 }
 
-// text makes a test of stage 3. A text that is asked for twice is looked for once.
-func (q *Query) text(wanted text) test {
-	n := 0
-	for n < len(q.texts) && !(q.texts[n].field == wanted.field && q.texts[n].where == wanted.where && string(q.texts[n].needle) == string(wanted.needle)) {
-		n++
-	}
-	if n == len(q.texts) {
-		q.texts = append(q.texts, wanted)
-	}
+// text makes a test of stage 3.
+func (q *Query) text(question Question) test {
+	n := q.ask(question)
+	q.texts = true
 	return func(c *Candidate) Verdict {
 		if c.found == nil {
-			return Unknown
+			return q.answers.verdict(n, &c.Row)
 		}
 		return verdict(c.found[n])
 	}
 }
 
-func addresses(e *message.Envelope, in List) []message.Address {
-	return [...][]message.Address{e.From, e.To, e.Cc, e.Bcc}[in]
+// SubjectOf gives the decoded subject, and whether there is one.
+func SubjectOf(s *message.Summary) (string, bool) {
+	return message.DecodeWords(s.Envelope.Subject), s.Envelope.Has&message.HasSubject != 0
 }
 
-// spell writes addresses as a header shows them, names decoded.
-func spell(list []message.Address) string {
+// AddressesOf writes a list of the envelope as a header shows it, names decoded, and tells whether it holds any.
+func AddressesOf(s *message.Summary, in List) (string, bool) {
+	list := [...][]message.Address{s.Envelope.From, s.Envelope.To, s.Envelope.Cc, s.Envelope.Bcc}[in]
 	var b strings.Builder
 	for i, a := range list {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		switch {
-		case a.Host == "": // the name of a group, or its end
-			b.WriteString(message.DecodeWords(a.Mailbox))
-		case a.Name == "":
-			b.WriteString(a.Mailbox + "@" + a.Host)
-		default:
-			b.WriteString(message.DecodeWords(a.Name) + " <" + a.Mailbox + "@" + a.Host + ">")
-		}
+		b.WriteString(text.Spell(a))
 	}
-	return b.String()
+	return b.String(), len(list) > 0
 }
 
 // Columns is the first stage over a whole mailbox: it calls f with the verdict on each of the given messages that the mailbox has, in rising
@@ -239,6 +236,9 @@ func spell(list []message.Address) string {
 func (q *Query) Columns(m *account.Mailbox, uids []domain.UID, f func(row account.Message, v Verdict)) {
 	var c Candidate
 	i := 0
+	if n := len(m.UID); n > 0 {
+		q.newest = m.UID[n-1]
+	}
 	for _, uid := range uids {
 		for i < len(m.UID) && m.UID[i] < uid {
 			i++

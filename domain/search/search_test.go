@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/domain/message"
+	"github.com/streampost/streampost/domain/text"
 )
 
 // state is an account that knows one keyword.
@@ -31,10 +34,10 @@ func scan(text string) *message.Summary {
 }
 
 // opener reads from a message in memory, and counts how often it is opened.
-func opener(text string, opened *int) Opener {
+func opener(octets string, opened *int) text.Opener {
 	return func(off, n int64) (io.ReadCloser, error) {
 		*opened++
-		return io.NopCloser(strings.NewReader(text[off : off+n])), nil
+		return io.NopCloser(strings.NewReader(octets[off : off+n])), nil
 	}
 }
 
@@ -113,8 +116,8 @@ func TestKeys(t *testing.T) {
 		{Smaller{1001}, Yes, 1},
 		{Modified{40}, Yes, 1},
 		{Modified{41}, No, 1},
-		{EmailID{9}, Yes, 1},
-		{ThreadID{9}, No, 1},
+		{EmailID{ID: 9}, Yes, 1},
+		{ThreadID{ID: 9}, No, 1},
 		{And{}, Yes, 1},
 		{Or{}, No, 1},
 		{And{All{}, None{}}, No, 1},
@@ -189,7 +192,7 @@ func TestSentDay(t *testing.T) {
 		"17 Jul 99999 23:44:25 -0700":       "",
 		"17 Jul 1996 (5 Aug 1997) 23:44:25": "1996-07-17",
 	} {
-		day, ok := sentDay(scan("Date: " + date + "\r\n\r\n"))
+		day, ok := SentDay(scan("Date: " + date + "\r\n\r\n"))
 		got := ""
 		if ok {
 			got = time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly)
@@ -207,15 +210,15 @@ func TestMatcherKnowsNoPieces(t *testing.T) {
 		m := newMatcher([][]byte{Fold("ende: straße"), Fold("école"), Fold("FIN"), Fold("absent"), Fold("北 fi aä")})
 		for rest := []byte(text); len(rest) > 0; {
 			n := min(piece, len(rest))
-			_, _ = m.Write(rest[:n])
+			m.write(rest[:n])
 			rest = rest[n:]
 		}
 		m.boundary()
 		if got := fmt.Sprint(m.found); got != "[true true true false true]" {
 			t.Errorf("in pieces of %d: found %s", piece, got)
 		}
-		if cap(m.text) > 16*window || cap(m.pending) > 16*window {
-			t.Errorf("in pieces of %d: holds %d octets", piece, cap(m.text)+cap(m.pending))
+		if cap(m.text) > 16*window || cap(m.folder.pending) > 16*window {
+			t.Errorf("in pieces of %d: holds %d octets", piece, cap(m.text)+cap(m.folder.pending))
 		}
 	}
 }
@@ -231,7 +234,7 @@ func FuzzMatcher(f *testing.F) {
 		m := newMatcher([][]byte{Fold(needle)})
 		for rest := []byte(text); len(rest) > 0; {
 			n := min(piece, len(rest))
-			_, _ = m.Write(rest[:n])
+			m.write(rest[:n])
 			rest = rest[n:]
 		}
 		m.boundary()
@@ -286,5 +289,43 @@ func TestColumns(t *testing.T) {
 	})
 	if fmt.Sprint(got) != "[2 -1 5 1]" {
 		t.Error(got)
+	}
+}
+
+// What was extracted from attachments is text of the body, beside what the message says. It is asked for only where that does not decide.
+func TestExtracts(t *testing.T) {
+	for _, test := range []struct {
+		key   Key
+		want  Verdict
+		asked int
+	}{
+		{Body{Text: "QUARTERLY"}, Yes, 1},
+		{Text{Text: "arterly fig"}, Yes, 1},
+		{Body{Text: "figures budget"}, No, 1}, // no text goes across two attachments.
+		{Not{Key: Body{Text: "budget"}}, No, 1},
+		{Body{Text: "inner text"}, Yes, 0},
+		{Header{Field: "Subject", Text: "quarterly"}, No, 0},
+		{Subject{Text: "quarterly"}, No, 0},
+		{And{Body{Text: "inner text"}, Body{Text: "budget"}}, Yes, 1},
+	} {
+		asked, opened := 0, 0
+		q := Compile(test.key, state())
+		c := Candidate{Row: account.Message{UID: 1}, Summary: scan(multipart), Extracts: func() (iter.Seq[string], error) {
+			asked++
+			return slices.Values([]string{"Quarterly figures", "budget"}), nil
+		}}
+		if q.Judge(&c) == Unknown {
+			if err := q.Read(&c, opener(multipart, &opened)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := q.Judge(&c); got != test.want || asked != test.asked {
+			t.Errorf("%#v: %v, want %v; the extracts are asked for %d times, want %d", test.key, got, test.want, asked, test.asked)
+		}
+	}
+	lost := errors.New("lost")
+	c := Candidate{Summary: scan(multipart), Extracts: func() (iter.Seq[string], error) { return nil, lost }}
+	if err := Compile(Body{Text: "budget"}, state()).Read(&c, opener(multipart, new(int))); !errors.Is(err, lost) {
+		t.Errorf("extracts that cannot be read: %v", err)
 	}
 }

@@ -19,7 +19,9 @@ type imapConn struct {
 }
 
 func dialIMAP(t *target, user int) (*imapConn, error) {
-	nc, err := net.DialTimeout("tcp", t.imap, 5*time.Second)
+	// A server takes so many connections from one address only: each thousand comes from another.
+	from := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+user/1000))}}
+	nc, err := from.Dial("tcp", t.imap)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +69,24 @@ func (c *imapConn) do(format string, args ...any) (int, error) {
 	}
 }
 
+// holds gives the number of messages in a mailbox; -1 when there is none.
+func (c *imapConn) holds(mailbox string) int {
+	c.tag++
+	tag := "a" + strconv.Itoa(c.tag) + " "
+	if _, err := fmt.Fprintf(c.Conn, "%sSTATUS %s (MESSAGES)\r\n", tag, mailbox); err != nil {
+		return -1
+	}
+	for n := -1; ; {
+		line, err := c.r.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, tag) {
+			return n
+		}
+		if _, counts, is := strings.Cut(line, "(MESSAGES "); is {
+			n, _ = strconv.Atoi(strings.TrimRight(counts, ")\r\n"))
+		}
+	}
+}
+
 // literal gives the length that a line announces at its end.
 func literal(line []byte) int {
 	line = bytes.TrimRight(line, "\r\n")
@@ -87,8 +107,11 @@ type lmtpConn struct {
 	r *bufio.Reader
 }
 
-func dialLMTP(t *target) (*lmtpConn, error) {
-	nc, err := net.DialTimeout("tcp", t.lmtp, 5*time.Second)
+func dialLMTP(t *target) (*lmtpConn, error) { return dialMail(t.lmtp, "LHLO") }
+
+// dialMail begins a session of LMTP, or of SMTP, which goes on in the same way where there is one recipient.
+func dialMail(address, verb string) (*lmtpConn, error) {
+	nc, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +119,7 @@ func dialLMTP(t *target) (*lmtpConn, error) {
 	if err := c.expect("220"); err != nil {
 		return nil, err
 	}
-	return c, c.do("250", "LHLO bench.example")
+	return c, c.do("250", verb+" bench.example")
 }
 
 func (c *lmtpConn) expect(code string) error {
@@ -123,15 +146,28 @@ func (c *lmtpConn) do(code, line string) error {
 }
 
 func (c *lmtpConn) deliver(to string, message []byte) error {
-	if err := c.do("250", "MAIL FROM:<bench@example.net>"); err != nil {
+	for _, step := range []struct{ code, line string }{{"250", "MAIL FROM:<bench@example.net>"}, {"250", "RCPT TO:<" + to + ">"}, {"354", "DATA"}} {
+		if err := c.do(step.code, step.line); err != nil {
+			return err
+		}
+	}
+	return c.content(message)
+}
+
+// pipeline delivers as MTAs do: it sends the envelope at once (RFC 2920).
+func (c *lmtpConn) pipeline(to string, message []byte) error {
+	if _, err := io.WriteString(c.Conn, "MAIL FROM:<bench@example.net>\r\nRCPT TO:<"+to+">\r\nDATA\r\n"); err != nil {
 		return err
 	}
-	if err := c.do("250", "RCPT TO:<"+to+">"); err != nil {
-		return err
+	for _, code := range []string{"250", "250", "354"} {
+		if err := c.expect(code); err != nil {
+			return err
+		}
 	}
-	if err := c.do("354", "DATA"); err != nil {
-		return err
-	}
+	return c.content(message)
+}
+
+func (c *lmtpConn) content(message []byte) error {
 	if _, err := c.Conn.Write(message); err != nil {
 		return err
 	}

@@ -30,14 +30,23 @@ func message(size int) []byte {
 
 func figures(large int) []figure {
 	box := &largeMailbox{messages: large}
-	return []figure{ // memory first, while the servers have done nothing
-		{name: "memory-idle", about: "memory of the idle server (resident set of its processes)", unit: "MiB", goal: "below 80 MiB for Streampost",
+	inbox := &delivered{messages: large}
+	return append([]figure{ // memory first, while the servers have done nothing
+		{name: "memory-idle", about: "memory of the idle server (resident set of its processes)", unit: "MiB", goal: "below 80 MiB for Streampost", prepare: settle,
 			run: func(_ context.Context, t *target) (float64, error) { return resident(t.pid), nil }},
 		{name: "memory-idling", about: "memory of one of 1,000 connections in IDLE", unit: "KiB", goal: "below 64 KiB for Streampost", run: idling(1000)},
+		{name: "login", about: "a connection, LOGIN and LOGOUT, 8 clients on 50 accounts whose passwords were used before", unit: "logins/s", more: true,
+			goal: "at least 1,500 for Streampost", prepare: known, run: logins(8, 6000)},
 		{name: "lmtp-1", about: "LMTP deliveries of 8 KiB to 50 accounts, one connection", unit: "messages/s", more: true,
-			goal: "at least 1.5x Dovecot (sdbox)", run: lmtp(1, 1500)},
+			goal: "at least 1.5x Dovecot (sdbox)", run: lmtp(1, 1500, (*lmtpConn).deliver)},
 		{name: "lmtp-32", about: "LMTP deliveries of 8 KiB to 50 accounts, 32 connections", unit: "messages/s", more: true,
-			goal: "at least 3x Dovecot (sdbox)", run: lmtp(32, 6400)},
+			goal: "at least 3x Dovecot (sdbox)", run: lmtp(32, 6400, (*lmtpConn).deliver)},
+		{name: "lmtp-pipelined-32", about: "the same, envelopes pipelined as MTAs do", unit: "messages/s", more: true,
+			goal: "at least 3x Dovecot (sdbox)", run: lmtp(32, 6400, (*lmtpConn).pipeline)},
+		{name: "smtp-1", about: "the same by SMTP, through the default pipeline, one connection", unit: "messages/s", more: true, ours: true,
+			goal: "at least 70 % of lmtp-1", run: bySMTP(1, 1500)},
+		{name: "smtp-32", about: "the same by SMTP, through the default pipeline, 32 connections", unit: "messages/s", more: true, ours: true,
+			goal: "at least 70 % of lmtp-32", run: bySMTP(32, 6400)},
 		{name: "select", about: fmt.Sprintf("SELECT of %d messages, warm", large), unit: "ms", goal: "not slower than Dovecot",
 			prepare: box.fill, run: box.selects(20)},
 		{name: "fetch-flags", about: fmt.Sprintf("FETCH 1:* (UID FLAGS) of %d messages, warm", large), unit: "ms", goal: "not slower than Dovecot",
@@ -51,10 +60,24 @@ func figures(large int) []figure {
 		{name: "body", about: "random BODY.PEEK[] of 8 KiB messages, 4 clients", unit: "messages/s", more: true,
 			goal: "at least Dovecot's rate", prepare: box.fill, run: box.bodies(4, 8000)},
 		{name: "memory-50MiB", about: "peak of memory above idle while a 50 MiB message is delivered", unit: "MiB", goal: "below 32 MiB for Streampost", run: bigMessage(50 << 20)},
-	}
+		{name: "rebuild", about: fmt.Sprintf("mailboxes, counters and quota of %d messages made anew, until a client has all envelopes "+
+			"(Dovecot: force-resync without its cache; Cyrus: reconstruct -G)", large), unit: "s", prepare: inbox.fill, run: inbox.rebuild},
+		{name: "latency", about: "STORE and two FETCHes during a rebuild of all views, against before", unit: "times as long", ours: true, goal: "less than 3",
+			prepare: inbox.fill, run: inbox.disturbed()},
+		{name: "latency-throttled", about: "the same with --cpu 0.25", unit: "times as long", ours: true, goal: "less than 1.3",
+			prepare: inbox.fill, run: inbox.disturbed("--cpu", "0.25")},
+	}, append(manyFigures(box), (&library{messages: large}).figures()...)...)
 }
 
-func lmtp(conns, messages int) func(context.Context, *target) (float64, error) {
+func lmtp(conns, messages int, deliver func(c *lmtpConn, to string, message []byte) error) func(context.Context, *target) (float64, error) {
+	return deliveries(conns, messages, dialLMTP, deliver)
+}
+
+func bySMTP(conns, messages int) func(context.Context, *target) (float64, error) {
+	return deliveries(conns, messages, func(t *target) (*lmtpConn, error) { return dialMail(t.smtp, "EHLO") }, (*lmtpConn).deliver)
+}
+
+func deliveries(conns, messages int, dial func(*target) (*lmtpConn, error), deliver func(c *lmtpConn, to string, message []byte) error) func(context.Context, *target) (float64, error) {
 	return func(ctx context.Context, t *target) (float64, error) {
 		bodies := make([][]byte, messages)
 		for i := range bodies {
@@ -62,14 +85,40 @@ func lmtp(conns, messages int) func(context.Context, *target) (float64, error) {
 		}
 		clients := make([]*lmtpConn, conns)
 		for i := range clients {
-			c, err := dialLMTP(t)
+			c, err := dial(t)
 			if err != nil {
 				return 0, err
 			}
 			defer c.Close()
 			clients[i] = c
 		}
-		return rate(ctx, conns, messages, func(worker, i int) error { return clients[worker].deliver(t.user(i), bodies[i]) })
+		return rate(ctx, conns, messages, func(worker, i int) error { return deliver(clients[worker], t.user(i), bodies[i]) })
+	}
+}
+
+// known has every user log in once, so that each password was checked.
+func known(_ context.Context, t *target) error {
+	for i := range users {
+		c, err := dialIMAP(t, i)
+		if err != nil {
+			return err
+		}
+		_ = c.Close()
+	}
+	return nil
+}
+
+func logins(clients, n int) func(context.Context, *target) (float64, error) {
+	return func(ctx context.Context, t *target) (float64, error) {
+		return rate(ctx, clients, n, func(_, i int) error {
+			c, err := dialIMAP(t, i)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, err = c.do("LOGOUT")
+			return err
+		})
 	}
 }
 
@@ -116,21 +165,13 @@ func (b *largeMailbox) fill(ctx context.Context, t *target) error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.do("CREATE Big"); err != nil {
-		return err
+	if c.holds("Big") == b.messages { // from the run before
+		_, err = c.do("SELECT Big")
+	} else if _, err = c.do("CREATE Big"); err == nil {
+		err = multiply(c, "Big", b.messages)
 	}
-	if err := appendMessages(c, "Big", seedMessages); err != nil {
+	if err != nil {
 		return err
-	}
-	if _, err := c.do("SELECT Big"); err != nil {
-		return err
-	}
-	for have := seedMessages; have < b.messages; { // COPY multiplies what is there
-		n := min(have, b.messages-have)
-		if _, err := c.do("COPY 1:%d Big", n); err != nil {
-			return err
-		}
-		have += n
 	}
 	if _, err := c.do("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"); err != nil { // warms the rival's cache
 		return err
@@ -140,6 +181,24 @@ func (b *largeMailbox) fill(ctx context.Context, t *target) error {
 	}
 	b.filled[t.name] = true
 	return ctx.Err()
+}
+
+// multiply brings some messages and copies them until there are n, and leaves the mailbox selected.
+func multiply(c *imapConn, mailbox string, n int) error {
+	if err := appendMessages(c, mailbox, seedMessages); err != nil {
+		return err
+	}
+	if _, err := c.do("SELECT %s", mailbox); err != nil {
+		return err
+	}
+	for have := seedMessages; have < n; {
+		more := min(have, n-have)
+		if _, err := c.do("COPY 1:%d %s", more, mailbox); err != nil {
+			return err
+		}
+		have += more
+	}
+	return nil
 }
 
 func appendMessages(c *imapConn, mailbox string, n int) error {
@@ -306,6 +365,41 @@ func resident(pid int) float64 {
 		}
 	}
 	return total
+}
+
+// settle lets a server become idle.
+func settle(context.Context, *target) error {
+	time.Sleep(5 * time.Second)
+	return nil
+}
+
+// calm waits until a server and its children have done what they put off, or for two minutes.
+func calm(ctx context.Context, t *target) {
+	for spent, deadline := worked(t.pid), time.Now().Add(2*time.Minute); ctx.Err() == nil && time.Now().Before(deadline); {
+		time.Sleep(time.Second)
+		now := worked(t.pid)
+		if now-spent < 5 { // hundredths of a second
+			return
+		}
+		spent = now
+	}
+}
+
+// worked sums the CPU time of a process and its descendants, in hundredths of a second.
+func worked(pid int) (ticks int) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(fields) > 12 { // proc(5): utime and stime
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		ticks = user + system
+	}
+	kids, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, k := range strings.Fields(string(kids)) {
+		if child, err := strconv.Atoi(k); err == nil {
+			ticks += worked(child)
+		}
+	}
+	return ticks
 }
 
 func statusField(pid int, name string) float64 {

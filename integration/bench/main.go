@@ -3,6 +3,10 @@
 //	go run ./integration/bench                 every figure
 //	go run ./integration/bench -only lmtp,store
 //	go run ./integration/bench -rival ""       Streampost alone
+//	go run ./integration/bench -only rebuild -rival dovecot,cyrus
+//	go run ./integration/bench -only search-rare -dir D -rounds 0 && go run ./integration/bench -only search-rare -dir D
+//
+// The last one fills mailboxes first and measures afterwards, when the machine may be quieter: what a directory holds is used again.
 //
 // Both servers run on loopback with data below one temporary directory, so both meet the same disk. Dovecot (the sdbox format) comes
 // from the system's package; without it Streampost is measured alone and the output says so. Rounds alternate between the servers, so that
@@ -18,7 +22,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"time"
 )
 
 // target is a running server.
@@ -26,10 +29,15 @@ type target struct {
 	name string
 	imap string // host:port
 	lmtp string
+	smtp string // Streampost's
 	pid  int
 	stop func()
 	user func(i int) string
 	pass string
+
+	rebuild func(ctx context.Context, user string) error // what can be made anew of an account is
+
+	binary, data string // Streampost's
 }
 
 // figure is one thing that is measured: it prepares a server once and is then run round after round. Run gives a value in unit.
@@ -38,28 +46,37 @@ type figure struct {
 	about   string
 	unit    string
 	more    bool // more is better
+	ours    bool // only Streampost is measured
 	goal    string
 	prepare func(context.Context, *target) error
 	run     func(context.Context, *target) (float64, error)
 }
 
+// options are what the command line says.
+type options struct {
+	only, rivals, dir, binary string
+	rounds, messages          int
+}
+
 func main() {
-	only := flag.String("only", "", "comma-separated names or prefixes of the figures to measure")
-	rounds := flag.Int("rounds", 5, "rounds of each figure")
-	rival := flag.String("rival", "dovecot,dovecot-fsync", "rivals: dovecot (its default fsync), dovecot-fsync (mail_fsync=always)")
-	dir := flag.String("dir", "", "where data goes (default: a temporary directory)")
-	binary := flag.String("binary", "", "streampost binary (default: built from this module)")
-	messages := flag.Int("messages", 50_000, "messages in the large mailbox")
+	var opt options
+	flag.StringVar(&opt.only, "only", "", "comma-separated names or prefixes of the figures to measure")
+	flag.IntVar(&opt.rounds, "rounds", 5, "rounds of each figure; with 0 servers are prepared only")
+	flag.StringVar(&opt.rivals, "rival", "dovecot,dovecot-fsync", "rivals: dovecot (its default fsync), dovecot-fsync (mail_fsync=always), dovecot-mdbox, cyrus (see integration/cyrus)")
+	flag.StringVar(&opt.dir, "dir", "", "where data goes, and is used again by the next run (default: a temporary directory)")
+	flag.StringVar(&opt.binary, "binary", "", "streampost binary (default: built from this module)")
+	flag.IntVar(&opt.messages, "messages", 50_000, "messages in the large mailbox")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *rival, *dir, *binary, *rounds, *messages); err != nil {
+	if err := run(ctx, opt); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only, rivals, dir, binary string, rounds, messages int) error {
+func run(ctx context.Context, opt options) error {
+	dir := opt.dir
 	if dir == "" {
 		made, err := os.MkdirTemp("", "streampost-bench-")
 		if err != nil {
@@ -67,6 +84,9 @@ func run(ctx context.Context, only, rivals, dir, binary string, rounds, messages
 		}
 		defer os.RemoveAll(made)
 		dir = made
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
@@ -77,27 +97,36 @@ func run(ctx context.Context, only, rivals, dir, binary string, rounds, messages
 			t.stop()
 		}
 	}()
-	ours, err := startStreampost(ctx, dir, binary)
+	ours, err := startStreampost(ctx, dir, opt.binary)
 	if err != nil {
 		return err
 	}
 	targets = append(targets, ours)
-	for name := range strings.SplitSeq(rivals, ",") {
+	for name := range strings.SplitSeq(opt.rivals, ",") {
 		if name == "" {
 			continue
 		}
-		t, err := startDovecot(ctx, dir, name)
+		var t *target
+		if name == "cyrus" {
+			t, err = startCyrus(ctx, dir)
+		} else {
+			t, err = startDovecot(ctx, dir, name)
+		}
 		if err != nil {
 			fmt.Printf("%s is not measured: %v\n", name, err)
 			continue
 		}
 		targets = append(targets, t)
 	}
-	for _, f := range figures(messages) {
-		if !wanted(only, f.name) {
+	for _, f := range figures(opt.messages) {
+		if !wanted(opt.only, f.name) {
 			continue
 		}
-		if err := measure(ctx, f, targets, rounds); err != nil {
+		measured := targets
+		if f.ours {
+			measured = targets[:1]
+		}
+		if err := measure(ctx, f, measured, opt); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 	}
@@ -111,7 +140,7 @@ func wanted(only, name string) bool {
 	return slices.ContainsFunc(strings.Split(only, ","), func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
-func measure(ctx context.Context, f figure, targets []*target, rounds int) error {
+func measure(ctx context.Context, f figure, targets []*target, opt options) error {
 	fmt.Printf("%s: %s\n", f.name, f.about)
 	if f.prepare != nil {
 		for _, t := range targets {
@@ -120,15 +149,18 @@ func measure(ctx context.Context, f figure, targets []*target, rounds int) error
 			}
 		}
 	}
+	if opt.rounds == 0 {
+		return nil
+	}
 	values := make([][]float64, len(targets))
-	for range rounds {
+	for range opt.rounds {
 		for i, t := range targets {
 			v, err := f.run(ctx, t)
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
 			values[i] = append(values[i], v)
-			time.Sleep(100 * time.Millisecond) // lets write-back of the round before settle
+			calm(ctx, t) // what a server puts off must not slow down the next one
 		}
 	}
 	ours := median(values[0])

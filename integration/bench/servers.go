@@ -8,8 +8,11 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/streampost/streampost/integration/cyrus"
 )
 
 // users is how many accounts each server has.
@@ -63,6 +66,7 @@ func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
 	}
 	const offset = 21000
 	data := filepath.Join(dir, "streampost-data")
+	_, fresh := os.Stat(data) // else its accounts are there
 	log, err := os.Create(filepath.Join(dir, "streampost.log"))
 	if err != nil {
 		return nil, err
@@ -72,7 +76,15 @@ func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	t := &target{name: "streampost", imap: fmt.Sprintf("127.0.0.1:%d", 1143+offset), lmtp: fmt.Sprintf("127.0.0.1:%d", 1124+offset), pid: cmd.Process.Pid, user: userName, pass: "secret"}
+	t := &target{name: "streampost", imap: fmt.Sprintf("127.0.0.1:%d", 1143+offset), lmtp: fmt.Sprintf("127.0.0.1:%d", 1124+offset), smtp: fmt.Sprintf("127.0.0.1:%d", 1025+offset), pid: cmd.Process.Pid, user: userName, pass: "secret", binary: binary, data: data}
+	t.rebuild = func(ctx context.Context, name string) error {
+		for _, view := range []string{"mailboxes", "counters", "quota"} {
+			if err := command(ctx, binary, "projection", "rebuild", "--data", data, "--account", name, "--projection", view); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	t.stop = func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
@@ -82,8 +94,11 @@ func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
 		out, _ := os.ReadFile(log.Name())
 		return nil, fmt.Errorf("streampost: %w\n%s", err, out)
 	}
+	if fresh == nil {
+		return t, nil
+	}
 	for i := range users {
-		add := exec.CommandContext(ctx, binary, "account", "add", "--data", data, userName(i), "--password-file", "/dev/stdin")
+		add := exec.CommandContext(ctx, binary, "account", "add", "--data", data, userName(i), "--short", "--password-file", "/dev/stdin")
 		add.Stdin = strings.NewReader("secret\n")
 		if out, err := add.CombinedOutput(); err != nil {
 			t.stop()
@@ -94,15 +109,18 @@ func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
 }
 
 // startDovecot runs a throw-away Dovecot with sdbox storage and no other feature that costs time. Its default mail_fsync syncs deliveries but
-// not flag changes; "dovecot-fsync" syncs both, which is the promise that Streampost makes.
+// not flag changes; "dovecot-fsync" syncs both, which is the promise that Streampost makes. "dovecot-mdbox" is the default with mdbox storage.
 func startDovecot(ctx context.Context, dir, name string) (*target, error) {
 	path, err := exec.LookPath("dovecot")
 	if err != nil {
 		return nil, err
 	}
-	fsync := "optimized"
+	fsync, format := "optimized", "sdbox"
 	if name == "dovecot-fsync" {
 		fsync = "always"
+	}
+	if name == "dovecot-mdbox" {
+		format = "mdbox"
 	}
 	base := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Join(base, "run"), 0o755); err != nil {
@@ -142,7 +160,7 @@ log_path = %[1]s/log
 ssl = no
 disable_plaintext_auth = no
 first_valid_uid = 1
-mail_location = sdbox:~/sdbox
+mail_location = %[5]s:~/%[5]s
 mail_fsync = %[2]s
 mail_max_userip_connections = 2000
 default_process_limit = 300
@@ -175,7 +193,7 @@ service lmtp {
     port = %[4]d
   }
 }
-`, base, fsync, imap, lmtp)
+`, base, fsync, imap, lmtp, format)
 	file := filepath.Join(base, "dovecot.conf")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
@@ -185,6 +203,16 @@ service lmtp {
 		return nil, err
 	}
 	t := &target{name: name, imap: fmt.Sprintf("127.0.0.1:%d", imap), lmtp: fmt.Sprintf("127.0.0.1:%d", lmtp), pid: cmd.Process.Pid, user: userName, pass: "secret"}
+	t.rebuild = func(ctx context.Context, name string) error {
+		caches, err := filepath.Glob(filepath.Join(mail, strconv.Itoa(rebuildUser), "sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index.cache"))
+		if err != nil || len(caches) != 1 {
+			return fmt.Errorf("the cache is not where it should be: %v, %w", caches, err)
+		}
+		if err := os.Remove(caches[0]); err != nil {
+			return err
+		}
+		return command(ctx, "doveadm", "-c", file, "force-resync", "-u", name, "INBOX")
+	}
 	t.stop = func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
@@ -195,4 +223,17 @@ service lmtp {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
 	return t, nil
+}
+
+// startCyrus runs a throw-away Cyrus, which syncs deliveries and flag changes.
+func startCyrus(ctx context.Context, dir string) (*target, error) {
+	names := make([]string, users)
+	for i := range names {
+		names[i] = userName(i)
+	}
+	s, err := cyrus.Start(ctx, filepath.Join(dir, "cyrus"), names)
+	if err != nil {
+		return nil, err
+	}
+	return &target{name: "cyrus", imap: s.IMAP, lmtp: s.LMTP, pid: s.PID, user: userName, pass: cyrus.Password, stop: s.Stop, rebuild: s.Reconstruct}, nil
 }

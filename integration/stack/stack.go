@@ -4,6 +4,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"iter"
 	"log/slog"
@@ -15,14 +16,22 @@ import (
 	"github.com/streampost/streampost/adapters/blobfs"
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/adapters/sqlview"
+	"github.com/streampost/streampost/adapters/sqlview/storetest"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/message"
 	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/blobs"
+	"github.com/streampost/streampost/projections/changes"
 	"github.com/streampost/streampost/projections/counters"
 	"github.com/streampost/streampost/projections/dirview"
 	"github.com/streampost/streampost/projections/door"
 	"github.com/streampost/streampost/projections/door/doortest"
 	"github.com/streampost/streampost/projections/mailboxes"
 	"github.com/streampost/streampost/projections/quota"
+	"github.com/streampost/streampost/projections/sieve"
+	"github.com/streampost/streampost/projections/threads"
+	"github.com/streampost/streampost/projections/vault"
 	"github.com/streampost/streampost/streams"
 	"github.com/streampost/streampost/streams/blob"
 )
@@ -33,7 +42,7 @@ type Stack struct {
 	Directory *door.Directory
 	Log       *streams.Log
 	Runner    *projections.Runner
-	Views     *sqlview.Views
+	Views     storetest.Store
 	Blobs     *blob.Store
 	Bucket    *blobfs.Bucket
 	NATS      *natsd.Server
@@ -41,7 +50,9 @@ type Stack struct {
 
 	t      testing.TB
 	config Config
-	stop   []func(context.Context) error // in order of opening
+
+	projections []projections.Projection
+	stop        []func(context.Context) error // in order of opening
 }
 
 // Config is what a test may want otherwise.
@@ -49,7 +60,9 @@ type Config struct {
 	Shards    int                // 2
 	Failpoint func(name string)  // see the crash points of each part
 	Door      func(*door.Config) // changes the doors' configuration
-	Logger    *slog.Logger       // discards
+	// Projections gives more of them.
+	Projections func(*blob.Store) []projections.Projection
+	Logger      *slog.Logger // discards
 }
 
 // timeout bounds opening and closing.
@@ -72,6 +85,9 @@ func (s *Stack) AddAccount(t testing.TB, address, password string) domain.Accoun
 	t.Helper()
 	return doortest.AddAccount(t, s.Directory, address, password)
 }
+
+// Projections gives what is projected.
+func (s *Stack) Projections() []projections.Projection { return s.projections }
 
 // Restart stops everything in order and starts it again on the same directory. The fields of the Stack are new then.
 func (s *Stack) Restart() {
@@ -173,25 +189,31 @@ func (s *Stack) openBlobs(ctx context.Context) (err error) {
 	if s.Bucket, err = blobfs.Open(s.join("blobs"), blobfs.Options{Failpoint: s.config.Failpoint}); err != nil {
 		return err
 	}
+	s.stop = append(s.stop, func(context.Context) error { return s.Bucket.Close() })
 	s.Blobs = blob.New(s.Bucket, secret)
 	return nil
 }
 
 // openDoors opens the views and the doors on them, and lets the projectors run once the doors hear of what they read.
 func (s *Stack) openDoors(ctx context.Context) (err error) {
-	if s.Views, err = sqlview.Open(s.join("views"), sqlview.Options{Logger: s.config.Logger}); err != nil {
+	if s.Views, err = storetest.Open(s.t, s.join("views"), sqlview.Options{Logger: s.config.Logger}); err != nil {
 		return err
 	}
 	s.stop = append(s.stop, func(context.Context) error { return s.Views.Close() })
+	all := []projections.Projection{mailboxes.New(), threads.New(), counters.New(), quota.New(), changes.New(), sieve.New(), vault.New(), blobs.New(), dirview.New()}
+	if s.config.Projections != nil {
+		all = append(all, s.config.Projections(s.Blobs)...)
+	}
+	s.projections = all
 	s.Runner = projections.NewRunner(projections.Config{
-		Log: s.Log, Views: s.Views, Projections: []projections.Projection{mailboxes.New(), counters.New(), quota.New(), dirview.New()},
+		Log: s.Log, Views: s.Views, Projections: all,
 		Logger: s.config.Logger, Failpoint: s.config.Failpoint,
 	})
 	secret, err := s.Log.Secret(ctx, "scram")
 	if err != nil {
 		return err
 	}
-	c := door.Config{Log: s.Log, Views: rows{mailboxes.Store{Runner: s.Runner}}, Blobs: s.Blobs, Logger: s.config.Logger, Secret: secret[:]}
+	c := door.Config{Log: s.Log, Views: rows{mailboxes.Store{Runner: s.Runner}, s.Log}, Blobs: s.Blobs, Logger: s.config.Logger, Secret: secret[:]}
 	if s.config.Door != nil {
 		s.config.Door(&c)
 	}
@@ -199,7 +221,11 @@ func (s *Stack) openDoors(ctx context.Context) (err error) {
 		return err
 	}
 	s.Runner.Notify(s.Accounts.Observe)
-	s.Runner.OnRebuilt(s.Accounts.Rebuilt)
+	s.Runner.OnRebuilt(func(stream, projection string, id domain.AccountID) {
+		if projection == mailboxes.Name {
+			s.Accounts.Rebuilt(stream, id)
+		}
+	})
 	running, end := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Runner.Run(running) }()
@@ -208,7 +234,10 @@ func (s *Stack) openDoors(ctx context.Context) (err error) {
 }
 
 // rows is the views as the door wants them: it has its own name for the mailbox view's row.
-type rows struct{ mailboxes.Store }
+type rows struct {
+	mailboxes.Store
+	log *streams.Log
+}
 
 func (r rows) Emails(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, uids domain.UIDSet, want door.Columns) iter.Seq2[door.Email, error] {
 	return func(yield func(door.Email, error) bool) {
@@ -220,9 +249,44 @@ func (r rows) Emails(ctx context.Context, id domain.AccountID, mailbox domain.Ma
 	}
 }
 
+func (r rows) Thread(ctx context.Context, id domain.AccountID, s *message.Summary, upTo domain.Seq) (domain.ThreadID, error) {
+	if err := r.WaitFor(ctx, threads.Name, r.log.StreamOf(id), upTo); err != nil {
+		return 0, err
+	}
+	view, err := r.ReaderOf(threads.Name, id)
+	if err != nil {
+		return 0, err
+	}
+	return threads.Find(ctx, view, id, s.Keys)
+}
+
+func (r rows) ThreadKeys(ctx context.Context, id domain.AccountID, most int, upTo domain.Seq) ([]uint64, error) {
+	if err := r.WaitFor(ctx, threads.Name, r.log.StreamOf(id), upTo); err != nil {
+		return nil, err
+	}
+	view, err := r.ReaderOf(threads.Name, id)
+	if err != nil {
+		return nil, err
+	}
+	return threads.Keys(ctx, view, id, most)
+}
+
+func (r rows) Scripts(ctx context.Context, id domain.AccountID, upTo domain.Seq) (account.Scripts, domain.Tx, error) {
+	return sieve.Store{Runner: r.Runner}.Scripts(ctx, id, r.log.StreamOf(id), upTo)
+}
+
+func (r rows) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, upTo domain.Seq) (domain.UIDSet, bool, error) {
+	return changes.Store{Runner: r.Runner}.Vanished(ctx, id, mailbox, since, r.log.StreamOf(id), upTo)
+}
+
 // copyTree copies a directory that others may still have open.
 func copyTree(to, from string) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) (failed error) {
+		defer func() {
+			if errors.Is(failed, fs.ErrNotExist) { // a file that goes meanwhile is not in the copy
+				failed = nil
+			}
+		}()
 		if err != nil {
 			return err
 		}

@@ -8,10 +8,18 @@ create table accounts (
     next_mailbox      integer not null,
     next_email        integer not null,
     last_uid_validity integer not null,
+    purged            integer not null, -- Tx at which deleted messages were last given up
     limit_bytes       integer not null, -- 0: none
     limit_messages    integer not null, -- 0: none
+    limit_mailboxes   integer not null, -- 0: none
+    access_reset      integer not null, -- Tx at which the access keys of all mailboxes were last reset
+    epoch             integer not null, -- how often the account was promoted
+    primary_node      text    not null, -- where its clients are sent to; empty before the first promotion
+    digest            integer not null, -- account.State.Digest, its 64 bits as a signed number
     primary key (account)
 ) without rowid;
+
+create index accounts_by_primary on accounts (primary_node) where primary_node <> '';
 
 create table keywords (
     account text    not null,
@@ -26,6 +34,24 @@ create table subscriptions (
     primary key (account, name)
 ) without rowid;
 
+-- Annotations (RFC 5464).
+create table metadata (
+    account text    not null,
+    mailbox integer not null, -- 0: the account as a whole
+    entry   text    not null, -- in lower case
+    value   blob    not null,
+    primary key (account, mailbox, entry)
+) without rowid;
+
+-- Access control lists (RFC 4314).
+create table rights (
+    account    text    not null,
+    mailbox    integer not null,
+    identifier text    not null, -- an account's id or "anyone", with "-" before it when rights are taken away
+    rights     text    not null, -- letters
+    primary key (account, mailbox, identifier)
+) without rowid;
+
 create table mailboxes (
     account      text    not null,
     mailbox      integer not null,
@@ -35,6 +61,8 @@ create table mailboxes (
     uid_next     integer not null,
     created      integer not null, -- Tx
     modseq       integer not null, -- Tx of the last change inside, expunges included
+    access_reset integer not null, -- Tx at which its access keys were last reset
+    digest       integer not null, -- of the messages: account.Mailbox.Digest, its 64 bits as a signed number
     primary key (account, mailbox)
 ) without rowid;
 
@@ -71,12 +99,4 @@ create table summaries (
     email   integer not null,
     summary blob    not null, -- event.MarshalSummary
     primary key (account, email)
-) without rowid;
-
--- Which conversation a thread key leads to. The first message with the key decides, and the row stays when the message goes.
-create table threads (
-    account    text    not null,
-    thread_key integer not null,
-    thread     integer not null,
-    primary key (account, thread_key)
 ) without rowid;

@@ -53,9 +53,17 @@ func TestMistakesAreNamed(t *testing.T) {
 		{yaml: "data: [\n", want: []string{"streampost.yaml"}},
 		{yaml: "logging: {level: loud}\n", want: []string{`logging.level cannot be "loud": it is debug or info or warn or error`}},
 		{yaml: "imap: {listen: ['1143']}\nstreams: {shards: 2000}\n", want: []string{`imap.listen: "1143"`, "streams.shards"}},
+		{yaml: "streams: {url: 'http://nats.example.org', certificate: a.pem, monitor: ['nats1:8222']}\n", want: []string{`streams.url: "http://nats.example.org"`, "go together", `"nats1:8222"`}},
+		{yaml: "streams: {url: 'nats://mail:secret@nats.example.org:4222'}\n", want: []string{"streams.user and streams.password"}},
 		{yaml: "imap: {limits: {message: 0}}\n", want: []string{"imap.limits.message cannot be 0"}},
+		{yaml: "imap: {message_limit: 10}\n", want: []string{"imap.message_limit"}},
+		{yaml: "imap: {message_limit: 1000, save_limit: 1000}\n", want: []string{"set one of them"}},
+		{yaml: "imap: {save_limit: 5000, enforced_limit: 4000}\n", want: []string{"imap.enforced_limit"}},
+		{yaml: "imap: {clients: ['name=x']}\n", want: []string{"imap.clients: the rule"}},
 		{yaml: "port_offset: 65000\n", want: []string{"port_offset must lie"}},
 		{yaml: "tls: {certificate: x}\n", want: []string{"go together"}},
+		{yaml: "imap: {namespaces: {others: Users}}\n", want: []string{`has the prefix "Users"`}},
+		{yaml: "imap: {namespaces: {shared: Other Users/x/}}\n", want: []string{"begins with the other one"}},
 		{yaml: "admin: {token: (secret)}\n", want: []string{"admin.token is the mask"}},
 		{yaml: "keys: {master: c2hvcnQ=}\n", want: []string{"32 octets"}},
 		{env: "STREAMPOST_LOGING_LEVEL=info", want: []string{"STREAMPOST_LOGING_LEVEL names no key"}},
@@ -94,14 +102,14 @@ func TestPrintRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	var first, second strings.Builder
-	if err := l.WriteYAML(&first); err != nil {
+	if err := l.WriteYAML(&first, false); err != nil {
 		t.Fatal(err)
 	}
 	again, err := load(t, first.String(), config.Source{})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, first.String())
 	}
-	if err := again.WriteYAML(&second); err != nil {
+	if err := again.WriteYAML(&second, false); err != nil {
 		t.Fatal(err)
 	}
 	if values(first.String()) != values(second.String()) {
@@ -121,12 +129,12 @@ func values(yaml string) string {
 
 func TestSecretsAreMasked(t *testing.T) {
 	const secret = "dGhpcnR5LXR3byBvY3RldHMgb2Ygc2VjcmV0IGtleSE="
-	l, err := load(t, "admin: {token: hunter2}\n", config.Source{Environ: []string{"STREAMPOST_KEYS_MASTER=" + secret}})
+	l, err := load(t, "admin: {token: hunter2}\ncluster: {notify: {webhook: https://example.org/hook/hunter2}}\n", config.Source{Environ: []string{"STREAMPOST_KEYS_MASTER=" + secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := l.WriteYAML(&b); err != nil {
+	if err := l.WriteYAML(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(b.String(), secret) || strings.Contains(b.String(), "hunter2") || !strings.Contains(b.String(), "(secret)") {
@@ -174,14 +182,33 @@ func TestMistakesInSizesHaveLines(t *testing.T) {
 func TestMistakesThatOnlyShowTogether(t *testing.T) {
 	for _, c := range []struct{ set, want string }{
 		{"smtp.listen=127.0.0.1:1143", `smtp.listen: "127.0.0.1:1143" is taken by imap.listen`},
-		{"hostname=bad host", "not the name of a machine"},
+		{"hostname=bad@host", "not the name of a machine"},
 		{"postmaster=root", "postmaster"},
 		{"streams.url=nats", "streams.url"},
+		{"blobs.kind=s3", "say where with blobs.s3.url and blobs.s3.bucket"},
+		{"blobs.kind=tape", "blobs.kind"},
+		{"blobs.kind=jetstream blobs.one_node=true", "are for blobs.kind directory"},
+		{"blobs.one_node=true blobs.directory_is_shared=true", "exclude each other"},
+		{"blobs.s3.url=http://s3.example/bucket", "the bucket is not part of it"},
+		{"blobs.s3.url=http://s3.example blobs.s3.access_key=x", "go together"},
+		{"blobs.jetstream.chunk=9MiB", "blobs.jetstream.chunk"},
+		{"streams.url=nats://nats.example streams.replicas=3", "set blobs.kind to jetstream"},
 	} {
-		key, value, _ := strings.Cut(c.set, "=")
-		_, err := config.Load(config.Default(), config.Source{Sets: []config.Set{{Key: key, Value: value, Flag: "--set"}}})
+		var sets []config.Set
+		for set := range strings.FieldsSeq(c.set) {
+			key, value, _ := strings.Cut(set, "=")
+			sets = append(sets, config.Set{Key: key, Value: value, Flag: "--set"})
+		}
+		_, err := config.Load(config.Default(), config.Source{Sets: sets})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.set, err)
 		}
+	}
+}
+
+// Nobody's log is copied anywhere before they say where.
+func TestNoArchiveByDefault(t *testing.T) {
+	if kind := config.Default().Archive.Kind; kind != "none" {
+		t.Errorf("archive.kind is %q by default", kind)
 	}
 }

@@ -51,10 +51,16 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // Doc is the field's documentation.
 func (f Field) Doc() string { return comments()[f.owner+"."+f.name] }
 
-// WriteYAML prints the configuration as a YAML file that says where each value came from. Secrets are masked.
-func (l *Loaded) WriteYAML(w io.Writer) error {
+// WriteYAML prints the configuration as a YAML file that says where each value came from, or only what is not as it would be without being
+// said. Secrets are masked.
+func (l *Loaded) WriteYAML(w io.Writer, changed bool) error {
 	var open []string
-	for _, f := range Fields(&l.Config) {
+	unsaid := Default()
+	defaults := Fields(&unsaid)
+	for n, f := range Fields(&l.Config) {
+		if changed && reflect.DeepEqual(f.value.Interface(), defaults[n].value.Interface()) {
+			continue
+		}
 		path := strings.Split(f.Key, ".")
 		for i, section := range path[:len(path)-1] {
 			if i < len(open) && open[i] == section {

@@ -142,7 +142,7 @@ func (l *Loaded) mark(path, prefix string, n *yaml.Node) {
 const EnvPrefix = "STREAMPOST_"
 
 // OtherVariables have the prefix but are not keys: the command line's own, and those of tests.
-var OtherVariables = []string{"STREAMPOST_URL", "STREAMPOST_TOKEN", "STREAMPOST_CONFIG", "STREAMPOST_CRASH", "STREAMPOST_CORPUS", "STREAMPOST_REQUIRE", "STREAMPOST_KILLS", "STREAMPOST_TEST_*"}
+var OtherVariables = []string{"STREAMPOST_URL", "STREAMPOST_TOKEN", "STREAMPOST_CONFIG", "STREAMPOST_COMPARE_TOKEN", "STREAMPOST_CRASH", "STREAMPOST_CORPUS", "STREAMPOST_REQUIRE", "STREAMPOST_KILLS", "STREAMPOST_SOAK", "STREAMPOST_VERSIONS", "STREAMPOST_AS_VERSION", "STREAMPOST_LATER", "STREAMPOST_POSTGRES_URL", "STREAMPOST_OPENSEARCH_URL", "STREAMPOST_TIKA_URL", "STREAMPOST_S3_URL", "STREAMPOST_TEST_*"}
 
 // foreign are the variables that container platforms set for a service that is named streampost.
 var foreign = regexp.MustCompile(`^STREAMPOST_(SERVICE_|PORT$|PORT_[0-9])`)

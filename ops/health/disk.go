@@ -49,11 +49,11 @@ type Room struct {
 // NewRoom makes a Room.
 func NewRoom(dir string, reserve uint64) *Room { return &Room{dir: dir, reserve: reserve} }
 
-// Check gives an error while there is no more than the reserve.
+// Check gives an error, which is a syscall.ENOSPC, while there is no more than the reserve.
 func (r *Room) Check() error {
 	space, err := FreeSpace(r.dir)
 	if err == nil && space.Free < r.reserve {
-		err = fmt.Errorf("only %d MiB are free in %s, of which %d MiB are reserved", space.Free>>20, r.dir, r.reserve>>20)
+		err = fmt.Errorf("only %d MiB are free in %s, of which %d MiB are reserved: %w", space.Free>>20, r.dir, r.reserve>>20, syscall.ENOSPC)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -46,6 +47,26 @@ type Checks struct {
 	// Timeout bounds each check; one that takes longer is unhealthy. Zero means 2 seconds.
 	Timeout time.Duration
 	List    []Check
+}
+
+// Names lists the checks.
+func (c *Checks) Names() []string {
+	names := make([]string, len(c.List))
+	for i, check := range c.List {
+		names[i] = check.Name
+	}
+	return names
+}
+
+// Only gives the checks of these names.
+func (c *Checks) Only(names ...string) *Checks {
+	only := Checks{Timeout: c.Timeout}
+	for _, check := range c.List {
+		if slices.Contains(names, check.Name) {
+			only.List = append(only.List, check)
+		}
+	}
+	return &only
 }
 
 // Report runs all checks at once.

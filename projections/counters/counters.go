@@ -1,4 +1,8 @@
-// Package counters is the view of what each mailbox holds. It reads no message: every event carries what it adds, so a row is a sum.
+// Package counters is the view of what each mailbox holds: messages, those not \Seen, those \Deleted, and their octets. It reads no message: every
+// event carries what it adds, so a row is a sum.
+//
+// There is no count of \Recent messages. Which session is told of a message first (RFC 3501 section 2.3.2) follows from who is connected, not from the log,
+// so no fold can know it; RFC 9051 has no such flag any more.
 package counters
 
 import (
@@ -58,6 +62,8 @@ func (b *batch) Apply(ctx context.Context, e *streams.Entry) error {
 			}
 		case *event.MessageAdded:
 			b.add(e.Account, ev.Mailbox, ev.Delta())
+		case *event.MessageRestored:
+			b.add(e.Account, ev.Mailbox, (*event.MessageAdded)(ev).Delta())
 		case *event.MessagesCopied:
 			b.add(e.Account, ev.To, ev.Delta)
 		case *event.MessagesMoved:
@@ -92,15 +98,13 @@ func (b *batch) Remove(ctx context.Context, id domain.AccountID) error {
 }
 
 func (b *batch) Flush(ctx context.Context) error {
+	rows := make([][]any, 0, len(b.sums))
 	for k, d := range b.sums {
-		if _, err := b.tx.Exec(ctx, `insert into counters (account, mailbox, messages, unseen, deleted, bytes) values ($1, $2, $3, $4, $5, $6)
-			on conflict (account, mailbox) do update set messages = counters.messages + excluded.messages, unseen = counters.unseen + excluded.unseen,
-			deleted = counters.deleted + excluded.deleted, bytes = counters.bytes + excluded.bytes`,
-			string(k.account), int64(k.mailbox), d.Messages, d.Unseen, d.Deleted, d.Bytes); err != nil {
-			return err
-		}
+		rows = append(rows, []any{string(k.account), int64(k.mailbox), d.Messages, d.Unseen, d.Deleted, d.Bytes})
 	}
-	return nil
+	return b.tx.Merge(ctx, "counters", []string{"account", "mailbox", "messages", "unseen", "deleted", "bytes"}, rows, `(account, mailbox) do update set
+		messages = counters.messages + excluded.messages, unseen = counters.unseen + excluded.unseen,
+		deleted = counters.deleted + excluded.deleted, bytes = counters.bytes + excluded.bytes`)
 }
 
 // Load reads the counters of an account's mailboxes.

@@ -1,5 +1,5 @@
-// Package dirview is the view of the directory: domains, accounts with their credentials, and addresses, which are found both by address and
-// by account.
+// Package dirview is the view of the directory: domains, accounts with their credentials, addresses, which are found both by address and
+// by account, and mappings, which are found both by source and by target.
 //
 // Its rows are directory.State.Apply written as SQL. Like every view they hold verifiers of passwords, never passwords.
 package dirview
@@ -9,9 +9,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/rewriting"
 	"github.com/streampost/streampost/projections"
 	"github.com/streampost/streampost/streams"
 )
@@ -25,7 +27,7 @@ type projection struct{}
 func New() projections.Projection { return projection{} }
 
 func (projection) Name() string             { return Name }
-func (projection) Version() int             { return 1 }
+func (projection) Version() int             { return 5 }
 func (projection) Scope() projections.Scope { return projections.DirectoryStream }
 
 func (projection) Tables() []projections.Table {
@@ -35,6 +37,11 @@ func (projection) Tables() []projections.Table {
 		{Name: "directory_accounts", Key: []string{"account"}},
 		{Name: "directory_addresses", Key: []string{"address"}},
 		{Name: "directory_credentials", Key: []string{"account"}, Secret: []string{"hash", "salt", "stored_key", "server_key"}},
+		{Name: "directory_app_passwords", Key: []string{"account", "name"}, Secret: []string{"hash"}},
+		{Name: "directory_replicas", Key: []string{"account", "node"}},
+		{Name: "directory_enrolments", Key: []string{"selector"}},
+		{Name: "directory_destinations", Key: []string{"selector", "node"}},
+		{Name: "directory_mappings", Key: []string{"source", "kind", "target"}},
 		{Name: "directory_erased", Key: []string{"account"}},
 	}
 }
@@ -83,23 +90,60 @@ func (b *batch) fold(ctx context.Context, tx domain.Tx, place int, e event.Event
 	case *event.DomainRemoved:
 		return b.exec(ctx, `delete from directory_domains where name = $1`, e.Name)
 	case *event.AccountAdded:
-		if err := b.exec(ctx, `insert into directory_accounts (account, login, disabled, added) values ($1, $2, 0, $3)`,
+		if err := b.exec(ctx, `insert into directory_accounts (account, login, disabled, shared, added) values ($1, $2, 0, 0, $3)`,
 			string(e.Account), e.Address, int64(tx)); err != nil {
 			return err
 		}
 		return b.link(ctx, tx, place, e.Address, e.Account)
 	case *event.AccountDisabled:
 		return b.exec(ctx, `update directory_accounts set disabled = $2 where account = $1`, string(e.Account), number(e.Disabled))
+	case *event.AccountShared:
+		return b.exec(ctx, `update directory_accounts set shared = $2 where account = $1`, string(e.Account), number(e.Shared))
 	case *event.AccountErased:
 		return errors.Join(
+			b.exec(ctx, `delete from directory_mappings where source in (select address from directory_addresses where account = $1)
+				or kind in ('alias', 'group', 'forward', 'address') and goal in (select address from directory_addresses where account = $1)`, string(e.Account)),
 			b.exec(ctx, `delete from directory_addresses where account = $1`, string(e.Account)),
 			b.exec(ctx, `delete from directory_credentials where account = $1`, string(e.Account)),
+			b.exec(ctx, `delete from directory_app_passwords where account = $1`, string(e.Account)),
+			b.exec(ctx, `delete from directory_replicas where account = $1`, string(e.Account)),
 			b.exec(ctx, `delete from directory_accounts where account = $1`, string(e.Account)),
 			b.exec(ctx, `insert into directory_erased (account, tx) values ($1, $2)`, string(e.Account), int64(tx)))
 	case *event.AddressAdded:
 		return b.link(ctx, tx, place, e.Address, e.Account)
 	case *event.AddressRemoved:
 		return b.exec(ctx, `delete from directory_addresses where address = $1`, e.Address)
+	case *event.AppPasswordAdded:
+		return b.exec(ctx, `insert into directory_app_passwords (account, name, hash, created, expires, protocols, added, place) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			string(e.Account), e.Name, e.Hash, e.Created, e.Expires, strings.Join(e.Protocols, " "), int64(tx), int64(place))
+	case *event.AppPasswordRemoved:
+		return b.exec(ctx, `delete from directory_app_passwords where account = $1 and name = $2`, string(e.Account), e.Name)
+	case *event.ReplicaPlaced:
+		return b.exec(ctx, `insert into directory_replicas (account, node, priority, paused) values ($1, $2, $3, 0)
+			on conflict (account, node) do update set priority = excluded.priority`, string(e.Account), e.Node, int64(e.Priority))
+	case *event.ReplicaRemoved:
+		return b.exec(ctx, `delete from directory_replicas where account = $1 and node = $2`, string(e.Account), e.Node)
+	case *event.ReplicaPaused:
+		return b.exec(ctx, `update directory_replicas set paused = $3 where account = $1 and node = $2`, string(e.Account), e.Node, number(e.Paused))
+	case *event.EnrolmentSet:
+		err := errors.Join(
+			b.exec(ctx, `insert into directory_enrolments (selector, keep) values ($1, $2) on conflict (selector) do update set keep = excluded.keep`, e.Selector, int64(e.Keep)),
+			b.exec(ctx, `delete from directory_destinations where selector = $1`, e.Selector))
+		for _, d := range e.Destinations {
+			err = errors.Join(err, b.exec(ctx, `insert into directory_destinations (selector, node, priority) values ($1, $2, $3)`, e.Selector, d.Node, int64(d.Priority)))
+		}
+		return err
+	case *event.EnrolmentRemoved:
+		return errors.Join(
+			b.exec(ctx, `delete from directory_destinations where selector = $1`, e.Selector),
+			b.exec(ctx, `delete from directory_enrolments where selector = $1`, e.Selector))
+	case *event.MappingAdded:
+		return b.exec(ctx, `insert into directory_mappings (source, kind, target, goal, added, place) values ($1, $2, $3, $4, $5, $6)`,
+			e.Source, string(e.Kind), e.Target, rewriting.Mapping(*e).Key(), int64(tx), int64(place))
+	case *event.MappingRemoved:
+		return b.exec(ctx, `delete from directory_mappings where source = $1 and kind = $2 and target = $3`, e.Source, string(e.Kind), e.Target)
+	case *event.DKIMKeyAdded, *event.DKIMKeyActivated, *event.DKIMKeyRetired, *event.DKIMKeyRemoved:
+		return nil // Private keys stay in the sealed log; the door has them from there.
 	case *event.PasswordChanged:
 		return b.exec(ctx, `insert into directory_credentials (account, hash, iterations, salt, stored_key, server_key) values ($1, $2, $3, $4, $5, $6)
 			on conflict (account) do update set hash = excluded.hash, iterations = excluded.iterations, salt = excluded.salt,

@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	"github.com/streampost/streampost/adapters/sqlview"
+	"github.com/streampost/streampost/adapters/sqlview/storetest"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/directory"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/rewriting"
 	"github.com/streampost/streampost/projections"
 	"github.com/streampost/streampost/projections/dirview"
 	"github.com/streampost/streampost/projections/projectiontest"
@@ -34,7 +36,7 @@ func TestViewIsTheFold(t *testing.T) {
 				state.Apply(at.Tx, e)
 			}
 		}
-		views, err := sqlview.Open(fmt.Sprintf("%s/%d", tempDir, n), sqlview.Options{})
+		views, err := storetest.Open(t, fmt.Sprintf("%s/%d", tempDir, n), sqlview.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +52,7 @@ func TestViewIsTheFold(t *testing.T) {
 		if err := runner.Wait(ctx, "DIRECTORY", last.Seq); err != nil {
 			t.Fatal(err)
 		}
-		r, err := runner.ReaderOf(domain.DirectoryID)
+		r, err := runner.ReaderOf(dirview.Name, domain.DirectoryID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,14 +60,24 @@ func TestViewIsTheFold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &dirview.Directory{At: last, Erased: state.Erased}
+		every := state.Mappings.All(func(rewriting.Mapping) bool { return true })
+		for _, m := range every {
+			of, err := dirview.Of(ctx, r, m.Source)
+			if err != nil || !slices.Equal(of, state.Mappings.All(func(x rewriting.Mapping) bool { return x.Source == m.Source })) {
+				t.Fatalf("mappings of %s: %v, %v", m.Source, of, err)
+			}
+			if to, err := dirview.To(ctx, r, m.Key()); err != nil || !slices.Equal(to, state.Mappings.To(m.Key())) {
+				t.Fatalf("mappings to %s: %v, %v", m.Key(), to, err)
+			}
+		}
+		want := &dirview.Directory{At: last, Mappings: every, Erased: state.Erased, Enrolments: state.Enrolments}
 		for name := range state.Domains {
 			want.Domains = append(want.Domains, name)
 		}
 		slices.Sort(want.Domains)
 		for _, a := range state.Accounts {
 			want.Accounts = append(want.Accounts, dirview.Account{
-				ID: a.ID, Login: a.Login(), Addresses: a.Addresses, Disabled: a.Disabled, Hash: a.Hash, Scram: a.Scram, Added: a.Added,
+				ID: a.ID, Login: a.Login(), Addresses: a.Addresses, Disabled: a.Disabled, Shared: a.Shared, Hash: a.Hash, Scram: a.Scram, Added: a.Added, AppPasswords: a.AppPasswords, Placements: a.Placements,
 			})
 		}
 		slices.SortFunc(want.Accounts, func(a, b dirview.Account) int {
@@ -74,6 +86,14 @@ func TestViewIsTheFold(t *testing.T) {
 			}
 			return 1
 		})
+		for i, a := range want.Accounts {
+			if len(a.AppPasswords) == 0 {
+				want.Accounts[i].AppPasswords = nil
+			}
+			if len(a.Placements) == 0 {
+				want.Accounts[i].Placements = nil
+			}
+		}
 		for i := range got.Accounts { // an empty key is no key
 			if got.Accounts[i].Scram.Iterations == 0 {
 				got.Accounts[i].Scram = event.ScramKeys{}
@@ -82,7 +102,7 @@ func TestViewIsTheFold(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("loaded\n%+v\nfolded\n%+v", got, want)
 		}
-		report, err := runner.Verify(ctx, projections.Selection{}, 5, nil)
+		report, err := runner.Verify(ctx, projections.Selection{}, projections.VerifyOptions{Limit: 5}, nil)
 		if err != nil || report.Total != 0 {
 			t.Fatalf("%v, %v", report, err)
 		}
@@ -93,7 +113,15 @@ func command(t *rapid.T) directory.Command {
 	id := domain.NewAccountID([10]byte{rapid.ByteRange(0, 3).Draw(t, "account")})
 	host := rapid.SampledFrom([]string{"example.org", "example.com"})
 	address := rapid.SampledFrom([]string{"a@example.org", "b@example.org", "c@example.com", "d@example.com"})
-	switch rapid.IntRange(0, 11).Draw(t, "command") {
+	nodes := []string{"n1", "n2"}
+	node := rapid.SampledFrom(nodes)
+	switch rapid.IntRange(0, 26).Draw(t, "command") {
+	case 22, 23, 24, 25:
+		m := rewriting.Mapping{Source: address.Draw(t, "source"), Target: rapid.SampledFrom([]string{"a@example.org", "c@example.com", "B@example.net"}).Draw(t, "target")}
+		m.Kind = rapid.SampledFrom(directory.MappingKinds[:4]).Draw(t, "kind")
+		return directory.ChangeMappings{Add: []rewriting.Mapping{m, {Source: "@example.org", Kind: event.Regex, Target: "x@.*:y@example.com"}}}
+	case 26:
+		return directory.ChangeMappings{Remove: []rewriting.Mapping{{Source: address.Draw(t, "source"), Kind: event.Alias, Target: "a@example.org"}}}
 	case 0, 1:
 		return directory.AddDomain{Name: host.Draw(t, "domain")}
 	case 2:
@@ -106,6 +134,25 @@ func command(t *rapid.T) directory.Command {
 		return directory.RemoveAddress{Address: address.Draw(t, "address")}
 	case 9:
 		return directory.SetPassword{ID: id, Hash: "$argon2id$y", Scram: event.ScramKeys{Iterations: 4096, Salt: []byte{1}, StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}}
+	case 11, 12:
+		return directory.AddAppPassword{
+			ID: id, Name: rapid.SampledFrom([]string{"phone", "laptop"}).Draw(t, "name"), Hash: [32]byte{1}, Now: 1, Expires: rapid.SampledFrom([]int64{0, 2}).Draw(t, "expires"),
+			Protocols: rapid.SampledFrom([][]string{nil, {"imap", "smtp"}}).Draw(t, "protocols"),
+		}
+	case 13:
+		return directory.RemoveAppPassword{ID: id, Name: rapid.SampledFrom([]string{"phone", "laptop"}).Draw(t, "name")}
+	case 14:
+		return directory.SetShared{ID: id, Shared: rapid.Bool().Draw(t, "shared")}
+	case 15, 16:
+		return directory.Place{Accounts: []domain.AccountID{id}, Node: node.Draw(t, "node"), Priority: rapid.Uint32().Draw(t, "priority"), Nodes: nodes}
+	case 17:
+		return directory.Unplace{Accounts: []domain.AccountID{id}, Node: node.Draw(t, "node")}
+	case 18:
+		return directory.Pause{Accounts: []domain.AccountID{id}, Paused: rapid.Bool().Draw(t, "paused")}
+	case 19:
+		return directory.Enrol{Selector: rapid.SampledFrom([]string{"all", "name:a*"}).Draw(t, "selector"), Node: node.Draw(t, "node"), Keep: rapid.IntRange(0, 1).Draw(t, "keep"), Nodes: nodes}
+	case 20:
+		return directory.Dismiss{Selector: rapid.SampledFrom([]string{"all", "name:a*"}).Draw(t, "selector")}
 	case 10:
 		return directory.SetDisabled{ID: id, Disabled: rapid.Bool().Draw(t, "disabled")}
 	}

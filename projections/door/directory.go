@@ -7,14 +7,16 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/directory"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/idn"
 	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/door/credential"
 	"github.com/streampost/streampost/streams"
 )
 
@@ -28,13 +30,21 @@ type Directory struct {
 	limits     account.Limits // of new accounts
 	postmaster string
 	logins     *logins
+	guesses    *guesses
+	rumours    rumours
+	present    presence
+	apps       appUse
+	erasures   erasures
+	shortest   int // characters of a password that somebody chose
 	// local is the last durable set of local domains. It outlives a state that has to be loaded again, because "not local" is a permanent
 	// refusal and must not be said for want of knowledge.
 	local atomic.Pointer[map[string]bool]
+	// oldScram says that SCRAM-SHA-1 keys were imported, see HasScram. It stays set until the directory is loaded again.
+	oldScram atomic.Bool
 }
 
 func newDirectory(ctx context.Context, c Config, s *setup, a *Accounts) (*Directory, error) {
-	d := &Directory{log: c.Log, views: c.Views, accounts: a, setup: s, limits: c.NewAccount}
+	d := &Directory{log: c.Log, views: c.Views, accounts: a, setup: s, limits: c.NewAccount, shortest: c.MinPassword, erasures: newErasures()}
 	if c.Postmaster != "" {
 		address, err := directory.NormalAddress(c.Postmaster)
 		if err != nil {
@@ -49,6 +59,8 @@ func newDirectory(ctx context.Context, c Config, s *setup, a *Accounts) (*Direct
 			return nil, domain.Wrap(domain.Internal, err, "draw a secret")
 		}
 	}
+	d.guesses, d.rumours.gossip = newGuesses(c.Guessing), c.Gossip
+	d.present = presence{clock: c.Clock, limits: c.Sessions, here: map[domain.AccountID]map[*login]struct{}{}}
 	d.logins = newLogins(c.Limits, c.Clock, c.Random, secret)
 	d.ledger = newLedger(domain.DirectoryID, c.Log, kind[*directory.State]{
 		load:    d.load,
@@ -61,6 +73,11 @@ func newDirectory(ctx context.Context, c Config, s *setup, a *Accounts) (*Direct
 	}
 	if err := d.view(ctx, func(*directory.State) error { return nil }); err != nil {
 		return nil, classify(err, "read the directory")
+	}
+	if c.Gossip != nil {
+		if err := c.Gossip.Hear(d.hear); err != nil {
+			return nil, err
+		}
 	}
 	return d, nil
 }
@@ -98,14 +115,19 @@ func foldEntry(state *directory.State, e *streams.Entry) (err error) {
 	return nil
 }
 
-// settled keeps the set of local domains.
+// settled keeps the set of local domains, and ends sessions that have lost their ground.
 func (d *Directory) settled(s *directory.State, _ streams.Position, events []event.Event) {
+	d.present.settled(s, events)
 	if events == nil {
+		d.erasures.heard()
 		fresh := make(map[string]bool, len(s.Domains))
 		for name := range s.Domains {
 			fresh[name] = true
 		}
 		d.local.Store(&fresh)
+		for _, a := range s.Accounts {
+			d.noteScram(a.Hash)
+		}
 		return
 	}
 	for _, e := range events {
@@ -118,6 +140,14 @@ func (d *Directory) settled(s *directory.State, _ streams.Position, events []eve
 			next := maps.Clone(*d.local.Load())
 			delete(next, e.Name)
 			d.local.Store(&next)
+		case *event.PasswordChanged:
+			d.noteScram(e.Hash)
+		case *event.AppPasswordRemoved:
+			d.apps.forget(e.Account, e.Name)
+		case *event.AccountErased:
+			d.apps.forget(e.Account, "")
+			d.log.Forget(e.Account)
+			d.erasures.heard()
 		}
 	}
 }
@@ -144,59 +174,8 @@ func (d *Directory) hasErased(id domain.AccountID) bool {
 
 // LocalDomain reports whether mail for the domain belongs here. It answers at once, from what was last known to be durable.
 func (d *Directory) LocalDomain(name string) bool {
-	normal, err := directory.NormalDomain(name)
-	return err == nil && (*d.local.Load())[normal]
-}
-
-// Resolve finds the account that takes mail for an address. detail is what follows "+" in the local part, for an address that does not exist
-// with it.
-//
-// Every local domain has a postmaster (RFC 5321 section 4.5.1): where no such address exists, mail for it goes to Config.Postmaster if that
-// exists, else to the oldest account of the domain, else to the oldest account. "postmaster" without a domain is accepted too.
-//
-// Errors: domain.NotFound for an unknown local part of a local domain (and for a foreign domain, see LocalDomain); domain.Invalid for what
-// is no address; domain.Unavailable.
-func (d *Directory) Resolve(ctx context.Context, address string) (id domain.AccountID, detail string, err error) {
-	local, host, err := directory.Postmaster, "", error(nil)
-	if !strings.EqualFold(address, directory.Postmaster) { // RFC 5321 section 4.1.1.3: RCPT TO:<Postmaster>.
-		if local, host, err = directory.SplitAddress(address); err != nil {
-			return "", "", err
-		}
-	}
-	err = d.view(ctx, func(s *directory.State) error {
-		var a *directory.Account
-		a, detail = d.resolve(s, local, host)
-		if a == nil {
-			return domain.Errorf(domain.NotFound, "there is no mailbox %s", address)
-		}
-		id = a.ID
-		return nil
-	})
-	return id, detail, err
-}
-
-func (d *Directory) resolve(s *directory.State, local, host string) (*directory.Account, string) {
-	if _, ok := s.Domains[host]; !ok && host != "" {
-		return nil, ""
-	}
-	if a, ok := s.ByAddress(local + "@" + host); ok {
-		return a, ""
-	}
-	user, detail, _ := strings.Cut(local, "+") // RFC 5233 section 1 names the parts.
-	if a, ok := s.ByAddress(user + "@" + host); ok {
-		return a, detail
-	}
-	if user != directory.Postmaster {
-		return nil, ""
-	}
-	if a, ok := s.ByAddress(d.postmaster); ok {
-		return a, ""
-	}
-	if a, ok := s.First(host); ok {
-		return a, ""
-	}
-	a, _ := s.First("")
-	return a, ""
+	local := *d.local.Load()
+	return slices.ContainsFunc(idn.Spellings(name), func(host string) bool { return local[host] })
 }
 
 // Account is what the directory knows of one account.
@@ -205,10 +184,11 @@ type Account struct {
 	Login     string           `json:"login"`
 	Addresses []string         `json:"addresses"`
 	Disabled  bool             `json:"disabled"`
+	Shared    bool             `json:"shared"` // its mailboxes belong to a group
 }
 
 func describe(a *directory.Account) Account {
-	return Account{ID: a.ID, Login: a.Login(), Addresses: slices.Clone(a.Addresses), Disabled: a.Disabled}
+	return Account{ID: a.ID, Login: a.Login(), Addresses: slices.Clone(a.Addresses), Disabled: a.Disabled, Shared: a.Shared}
 }
 
 // AddDomain makes a domain local. Errors: domain.Exists, domain.Invalid.
@@ -287,7 +267,16 @@ func (d *Directory) RemoveAddress(ctx context.Context, actor, address string) er
 	return d.do(ctx, actor, directory.RemoveAddress{Address: address})
 }
 
-// SetPassword replaces the password, given as in AddAccount.
+// CheckPassword says whether a password that somebody chose is long enough. Length in characters is the one rule, as NIST SP 800-63B section
+// 5.1.1.2 has it; hashes to import say nothing about it. AddAccount and SetPassword themselves take what they are given. Errors: domain.Invalid.
+func (d *Directory) CheckPassword(password string) error {
+	if _, hash, _ := credential.Import(password); hash || utf8.RuneCountInString(password) >= d.shortest {
+		return nil
+	}
+	return domain.Errorf(domain.Invalid, "the password has %d characters and needs %d or more", utf8.RuneCountInString(password), d.shortest)
+}
+
+// SetPassword replaces the password, given as in AddAccount, and ends the account's sessions, see Enter.
 func (d *Directory) SetPassword(ctx context.Context, actor string, id domain.AccountID, password string) error {
 	hash, scram, err := d.logins.verifiers(ctx, password)
 	if err != nil {
@@ -296,9 +285,14 @@ func (d *Directory) SetPassword(ctx context.Context, actor string, id domain.Acc
 	return d.do(ctx, actor, directory.SetPassword{ID: id, Hash: hash, Scram: scram})
 }
 
-// SetDisabled stops or allows logins. Sessions that are logged in stay.
+// SetDisabled stops or allows logins, and ends the sessions of an account that it disables, see Enter.
 func (d *Directory) SetDisabled(ctx context.Context, actor string, id domain.AccountID, disabled bool) error {
 	return d.do(ctx, actor, directory.SetDisabled{ID: id, Disabled: disabled})
+}
+
+// SetShared says whether an account's mailboxes belong to a group rather than to a user, and so in which namespace others see them.
+func (d *Directory) SetShared(ctx context.Context, actor string, id domain.AccountID, shared bool) error {
+	return d.do(ctx, actor, directory.SetShared{ID: id, Shared: shared})
 }
 
 // Erase removes the account for ever: first from the directory, so that nothing new reaches it, then its key, so that nothing can be read,
@@ -307,31 +301,7 @@ func (d *Directory) Erase(ctx context.Context, actor string, id domain.AccountID
 	if err := d.do(ctx, actor, directory.Erase{ID: id}); err != nil {
 		return err
 	}
-	return d.destroy(ctx, id)
-}
-
-func (d *Directory) destroy(ctx context.Context, id domain.AccountID) error {
-	if err := d.log.Erase(ctx, id); err != nil && !domain.Is(err, domain.Erased) {
-		return classify(err, "destroy the account's key")
-	}
-	d.accounts.forget(id)
-	return classifyNil(d.views.Drop(ctx, id), "remove the account's rows")
-}
-
-// FinishErasures repeats what Erase does after its first step for every account that was ever erased, and counts them. It serves the start
-// after a crash: the order to erase is in the log, so it is carried out whatever happened in between.
-func (d *Directory) FinishErasures(ctx context.Context) (int, error) {
-	var erased []domain.AccountID
-	err := d.view(ctx, func(s *directory.State) error {
-		erased = slices.Sorted(maps.Keys(s.Erased))
-		return nil
-	})
-	for n, id := range erased {
-		if err := d.destroy(ctx, id); err != nil {
-			return n, err
-		}
-	}
-	return len(erased), err
+	return d.erasures.follow(ctx, d, id)
 }
 
 // Accounts lists all accounts in order of login.
@@ -355,9 +325,8 @@ func (d *Directory) Lookup(ctx context.Context, name string) (found Account, err
 			if _, erased := s.Erased[id]; erased {
 				return errErased(id)
 			}
-			if address, err := directory.NormalAddress(name); err == nil {
-				a, ok = s.ByAddress(address)
-			}
+			found, err := s.Find(name)
+			a, ok = found, err == nil
 		}
 		if !ok {
 			return domain.Errorf(domain.NotFound, "account %q does not exist", name)

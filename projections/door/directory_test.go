@@ -80,6 +80,30 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestBothSpellingsOfADomain: what was added in A-labels is found in U-labels and the other way round, by mail and by logins.
+func TestBothSpellingsOfADomain(t *testing.T) {
+	n := doortest.Start(t)
+	d := n.Directory
+	alice := n.AddAccount(t, "alice@xn--bcher-kva.example", "secret")
+	for _, host := range []string{"bücher.example", "xn--bcher-kva.example", "XN--BCHER-KVA.example", "BÜCHER.example"} {
+		if !d.LocalDomain(host) {
+			t.Errorf("%s is not local", host)
+		}
+		for _, local := range []string{"alice", "postmaster"} {
+			if id, _, err := d.Resolve(t.Context(), local+"@"+host); id != alice || err != nil {
+				t.Errorf("%s@%s is %s, %v", local, host, id, err)
+			}
+		}
+		who, err := d.Authenticate(t.Context(), "alice@"+host, "secret")
+		if who.Account != alice || who.Login != "alice@bücher.example" || err != nil {
+			t.Errorf("alice@%s logs in as %+v, %v", host, who, err)
+		}
+		if a, err := d.Lookup(t.Context(), "alice@"+host); a.ID != alice || err != nil {
+			t.Errorf("alice@%s is %+v, %v", host, a, err)
+		}
+	}
+}
+
 func TestPostmasterByConfiguration(t *testing.T) {
 	n := doortest.Start(t, func(c *door.Config) { c.Postmaster = "Carol@example.org" })
 	bob := n.AddAccount(t, "bob@example.org", "")
@@ -127,6 +151,16 @@ func TestTheDirectoryOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+func TestCheckPassword(t *testing.T) {
+	for shortest, n := range map[int]*doortest.Node{8: doortest.Start(t), 12: doortest.Start(t, func(c *door.Config) { c.MinPassword = 12 })} {
+		for password, length := range map[string]int{"ab": 2, "sevenca": 7, "pässwörd": 8, "eleven long": 11, "twelve chars": 12, "$2b$04$bcrypt": 99} {
+			if err := n.Directory.CheckPassword(password); (err == nil) != (length >= shortest) || err != nil && !domain.Is(err, domain.Invalid) {
+				t.Errorf("%q where %d characters are needed: %v", password, shortest, err)
+			}
+		}
+	}
+}
+
 func TestAuthenticate(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	n := doortest.Start(t, func(c *door.Config) { c.Clock = func() time.Time { return now } })
@@ -136,7 +170,7 @@ func TestAuthenticate(t *testing.T) {
 	check(t, d.AddAddress(t.Context(), "x", alice, "al@example.org"))
 	passes := func(login, password string) {
 		t.Helper()
-		if who, err := d.Authenticate(t.Context(), login, password); err != nil || who != (door.Identity{Account: alice, Login: "alice@example.org"}) {
+		if who, err := d.Authenticate(t.Context(), login, password); err != nil || who.Account != alice || who.Login != "alice@example.org" {
 			t.Errorf("%s with %q: %+v, %v", login, password, who, err)
 		}
 	}
@@ -190,7 +224,7 @@ func scramLogin(t *testing.T, d *door.Directory, login, password string) (door.I
 	t.Helper()
 	var who door.Identity
 	server, err := scram.SHA256.NewServer(func(login string) (scram.StoredCredentials, error) {
-		id, keys, err := d.Scram(t.Context(), login)
+		id, keys, err := d.Scram(t.Context(), door.SHA256, login)
 		who = id
 		return scram.StoredCredentials{
 			KeyFactors: scram.KeyFactors{Salt: string(keys.Salt), Iters: int(keys.Iterations)}, StoredKey: keys.StoredKey, ServerKey: keys.ServerKey,
@@ -233,15 +267,15 @@ func TestScram(t *testing.T) {
 	}
 	// Users who do not exist look like others, today and after a restart.
 	again := doortest.Join(t, n.Log, n.Blobs, func(c *door.Config) { c.Secret = []byte("of the installation") })
-	_, real, _ := d.Scram(t.Context(), "alice@example.org")
-	_, one, err := d.Scram(t.Context(), "Nobody@example.org")
+	_, real, _ := d.Scram(t.Context(), door.SHA256, "alice@example.org")
+	_, one, err := d.Scram(t.Context(), door.SHA256, "Nobody@example.org")
 	check(t, err)
-	_, two, err := again.Directory.Scram(t.Context(), "nobody@example.org")
+	_, two, err := again.Directory.Scram(t.Context(), door.SHA256, "nobody@example.org")
 	check(t, err)
 	if fmt.Sprint(one) != fmt.Sprint(two) || one.Iterations != real.Iterations || len(one.Salt) != len(real.Salt) {
 		t.Errorf("fake keys %v and %v, real ones %v", one, two, real)
 	}
-	if who, _, _ := d.Scram(t.Context(), "imported@example.org"); who != (door.Identity{}) {
+	if who, _, _ := d.Scram(t.Context(), door.SHA256, "imported@example.org"); who != (door.Identity{}) {
 		t.Errorf("%s has no SCRAM keys but is %+v", imported, who)
 	}
 }

@@ -58,6 +58,7 @@ type kind[S any] struct {
 	fold    func(s S, tx domain.Tx, e event.Event) // may panic, see account.State.Apply
 	weigh   func(s S) int64
 	settled func(s S, at streams.Position, events []event.Event) // called under the lock for what became durable; nil events mean a fresh state
+	apart   func(open, more []event.Event) bool                  // keeps two commands from sharing a transaction; nil lets all
 	hold    func(id domain.AccountID) func()                     // keeps the ledger from being evicted until the function it gives is called
 }
 
@@ -67,6 +68,7 @@ type setup struct {
 	random io.Reader
 	logger *slog.Logger
 	limits Limits
+	shared bool // other nodes write too
 	stats  stats
 }
 
@@ -210,7 +212,7 @@ func (l *ledger[S]) decide(actor string, decide func(S) ([]event.Event, error)) 
 	t = l.open
 	if t == nil {
 		t = newTxn(l.inflight.tx+1, actor)
-	} else if !t.admits(actor, len(events), size, l.setup.limits) {
+	} else if !t.admits(actor, len(events), size, l.setup.limits) || l.kind.apart != nil && l.kind.apart(t.events, events) {
 		t.sealed.Store(true)
 		return nil, nil, t, nil
 	}

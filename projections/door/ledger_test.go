@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/domain/message"
 	"github.com/streampost/streampost/projections/door"
 	"github.com/streampost/streampost/projections/door/doortest"
 	"github.com/streampost/streampost/streams"
@@ -96,7 +98,7 @@ func result[T any](f func() (T, error)) <-chan struct {
 
 func TestCommandsShareTheTransactionBehindTheOneInFlight(t *testing.T) {
 	n, alice := open(t)
-	uid := doortest.Deliver(t, n.Accounts, alice, "INBOX", letter)
+	doortest.Deliver(t, n.Accounts, alice, "INBOX", letter)
 	before := n.Accounts.Stats()
 	g := newGate(n)
 
@@ -104,9 +106,7 @@ func TestCommandsShareTheTransactionBehindTheOneInFlight(t *testing.T) {
 	outcomes := make([]door.Outcome, 16)
 	store := func(i int) {
 		var err error
-		outcomes[i], err = n.Accounts.Do(t.Context(), alice, fmt.Sprint("client ", i%2), account.StoreFlags{
-			Mailbox: 1, UIDs: domain.UIDs(uid), Mode: account.AddFlags, Flags: []string{fmt.Sprint("word", i)},
-		})
+		outcomes[i], err = n.Accounts.Do(t.Context(), alice, fmt.Sprint("client ", i%2), account.AddMessage{Mailbox: "INBOX", Flags: []string{fmt.Sprint("word", i)}})
 		if err != nil {
 			t.Error(err)
 		}
@@ -116,7 +116,7 @@ func TestCommandsShareTheTransactionBehindTheOneInFlight(t *testing.T) {
 	for i := 1; i < 16; i++ {
 		clients.Go(func() { store(i) })
 	}
-	for n.Accounts.Gathered(alice) < 2*15 { // Each makes a keyword and sets it.
+	for n.Accounts.Gathered(alice) < 2*15 { // Each makes a keyword and a message that has it.
 		time.Sleep(time.Millisecond)
 	}
 	close(g.fault)
@@ -144,6 +144,33 @@ func TestCommandsShareTheTransactionBehindTheOneInFlight(t *testing.T) {
 	}
 	if words != 16 {
 		t.Errorf("%d of 16 commands created their keyword", words)
+	}
+}
+
+// RFC 7162 section 3.1: each STORE on a mailbox has a MODSEQ of its own, also when many come at once.
+func TestStoresOnOneMailboxShareNoTransaction(t *testing.T) {
+	n, alice := open(t)
+	uid := doortest.Deliver(t, n.Accounts, alice, "INBOX", letter)
+	g := newGate(n)
+	var clients sync.WaitGroup
+	var mu sync.Mutex
+	seen := map[domain.Tx]bool{}
+	for i := range 8 {
+		clients.Go(func() {
+			o, err := n.Accounts.Do(t.Context(), alice, "client", account.StoreFlags{Mailbox: 1, UIDs: domain.UIDs(uid), Mode: account.AddFlags, Flags: []string{fmt.Sprint("word", i)}})
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[o.Tx] = true
+		})
+	}
+	<-g.came
+	close(g.fault)
+	clients.Wait()
+	if len(seen) != 8 {
+		t.Errorf("8 STOREs have %d MODSEQs", len(seen))
 	}
 }
 
@@ -473,6 +500,20 @@ func (v *lateViews) Wait(ctx context.Context, stream string, seq domain.Seq) err
 	return v.Views.Wait(ctx, stream, seq)
 }
 
+func (v *lateViews) Thread(ctx context.Context, id domain.AccountID, m *message.Summary, upTo domain.Seq) (domain.ThreadID, error) {
+	if err := v.Wait(ctx, "", upTo); err != nil {
+		return 0, err
+	}
+	return v.Views.Thread(ctx, id, m, upTo)
+}
+
+func (v *lateViews) ThreadKeys(ctx context.Context, id domain.AccountID, most int, upTo domain.Seq) ([]uint64, error) {
+	if err := v.Wait(ctx, "", upTo); err != nil {
+		return nil, err
+	}
+	return v.Views.ThreadKeys(ctx, id, most, upTo)
+}
+
 func TestThreadsOfTheLastDeliveriesNeedNoRows(t *testing.T) {
 	var views *lateViews
 	n, alice := open(t, func(c *door.Config) {
@@ -513,6 +554,34 @@ func TestThreadsOfTheLastDeliveriesNeedNoRows(t *testing.T) {
 	n.Accounts.Rebuilt("", alice)
 	if thread, err := n.Accounts.Thread(t.Context(), alice, &stored.Summary); thread != 1 || err != nil {
 		t.Errorf("after a load it is in thread %d, %v", thread, err)
+	}
+}
+
+// An account that gets many messages knows that a new conversation is none of those in rows, however late those are, and finds these all the same.
+func TestNewConversationsNeedNoRows(t *testing.T) {
+	var views *lateViews
+	n, alice := open(t, func(c *door.Config) {
+		views = &lateViews{Views: c.Views}
+		c.Views = views
+	})
+	mail := func(i int) string { return fmt.Sprintf("Message-ID: <%d@example.org>\r\nSubject: %d\r\n\r\n", i, i) }
+	for i := range 1300 {
+		switch i {
+		case 20: // From here on rows do not catch up, while more come than are remembered.
+			at, err := n.Log.Last(t.Context(), alice)
+			check(t, err)
+			views.upTo = at.Seq
+		case 350: // There is no room for more keys soon: they are learned again.
+			views.upTo = 0
+		}
+		doortest.Deliver(t, n.Accounts, alice, "INBOX", mail(i))
+	}
+	for i := range 1300 {
+		stored, err := n.Accounts.Ingest(t.Context(), strings.NewReader(fmt.Sprintf("Message-ID: <re%d@example.org>\r\nIn-Reply-To: <%d@example.org>\r\nSubject: Re: %d\r\n\r\n", i, i, i)))
+		check(t, err)
+		if thread, err := n.Accounts.Thread(t.Context(), alice, &stored.Summary); thread != domain.ThreadID(i+1) || err != nil {
+			t.Fatalf("the answer to message %d is in thread %d, %v", i, thread, err)
+		}
 	}
 }
 
@@ -566,6 +635,30 @@ func TestRowsThatNeverComeAreNotWaitedForForEver(t *testing.T) {
 	}
 }
 
+// TestAStateNeedsNoRowsThatAreLate: rows that do not come in time are no reason to keep an account from its users.
+func TestAStateNeedsNoRowsThatAreLate(t *testing.T) {
+	n, alice := open(t)
+	doortest.Deliver(t, n.Accounts, alice, "INBOX", "Subject: a\r\n\r\n")
+	for _, seen := range []bool{true, false} { // some of the account's rows, or none
+		stuck := false
+		again := doortest.Join(t, n.Log, n.Blobs, func(c *door.Config) {
+			c.Limits.LoadPatience = time.Millisecond
+			c.Views = &stuckViews{Views: c.Views, stuck: &stuck}
+		})
+		if seen {
+			check(t, again.Views.Wait(t.Context(), n.Log.StreamOf(alice), 1))
+		}
+		doortest.Deliver(t, n.Accounts, alice, "INBOX", "Subject: b\r\n\r\n")
+		stuck = true
+		var want, got int64
+		check(t, n.Accounts.View(t.Context(), alice, func(s *account.State) error { want = s.Usage.Messages; return nil }))
+		check(t, again.Accounts.View(t.Context(), alice, func(s *account.State) error { got = s.Usage.Messages; return nil }))
+		if got != want || got < 2 {
+			t.Errorf("without the rows there are %d messages, want %d", got, want)
+		}
+	}
+}
+
 // stuckViews do not catch up while stuck is set, as on a full disk.
 type stuckViews struct {
 	door.Views
@@ -578,4 +671,71 @@ func (v *stuckViews) Wait(ctx context.Context, stream string, seq domain.Seq) er
 	}
 	<-ctx.Done()
 	return domain.Wrap(domain.Unavailable, ctx.Err(), "the view has not caught up")
+}
+
+// TestRowsThatAreThereNeedNoWaiting: while the view is stuck, messages whose rows it has are read, and only the others are not.
+func TestRowsThatAreThereNeedNoWaiting(t *testing.T) {
+	stuck := false
+	n, alice := open(t, func(c *door.Config) {
+		c.Views = &oldViews{stuckViews{c.Views, &stuck}, 3}
+		c.Limits.LoadPatience, c.Limits.RowsTimeout = time.Millisecond, 50*time.Millisecond
+	})
+	read := func(last domain.UID) (string, error) {
+		var got domain.UIDSet
+		for e, err := range n.Accounts.Emails(t.Context(), alice, 1, domain.UIDSet(nil).AddRange(1, last), door.WantEnvelope) {
+			if err != nil {
+				return got.String(), err
+			}
+			got = got.Add(e.UID)
+		}
+		return got.String(), nil
+	}
+	caughtUp := func(want string) {
+		t.Helper()
+		for got := ""; got != want; {
+			var err error
+			if got, err = read(9); err != nil && !domain.Is(err, domain.Unavailable) {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 3 {
+		doortest.Deliver(t, n.Accounts, alice, "INBOX", "Subject: early\r\n\r\n")
+	}
+	caughtUp("1:3")
+	stuck = true
+	if _, err := n.Accounts.Do(t.Context(), alice, "test", account.StoreFlags{Mailbox: 1, UIDs: domain.UIDSet(nil).Add(2), Flags: []string{`\Seen`}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(9); err != nil || got != "1:3" {
+		t.Errorf("%s, %v", got, err)
+	}
+	doortest.Deliver(t, n.Accounts, alice, "INBOX", "Subject: late\r\n\r\n")
+	if got, err := read(2); err != nil || got != "1:2" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := read(9); !domain.Is(err, domain.Unavailable) || got != "1:3" {
+		t.Errorf("%s, %v", got, err)
+	}
+	stuck = false
+	caughtUp("1:4")
+}
+
+// oldViews are stuck, and have none of a mailbox's rows above a UID meanwhile.
+type oldViews struct {
+	stuckViews
+	upTo domain.UID
+}
+
+func (v *oldViews) Emails(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, uids domain.UIDSet, want door.Columns) iter.Seq2[door.Email, error] {
+	return func(yield func(door.Email, error) bool) {
+		for e, err := range v.Views.Emails(ctx, id, mailbox, uids, want) {
+			if err == nil && *v.stuck && e.UID > v.upTo {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }

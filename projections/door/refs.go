@@ -40,7 +40,7 @@ func (r *blobRefs) put(id domain.EmailID, ref domain.BlobRef) {
 // settled is the ledger's news.
 func (r *blobRefs) settled(events []event.Event) {
 	for _, e := range events {
-		if added, ok := e.(*event.MessageAdded); ok {
+		if added := event.Arrival(e); added != nil {
 			r.put(added.Email, added.Blob)
 		}
 	}

@@ -22,9 +22,12 @@ type watches struct {
 	set map[*Watch]struct{}
 }
 
-// add begins a watch; closed is called once when it ends.
-func (ws *watches) add(closed func()) *Watch {
+// add begins a watch, with the channel of another one unless that is nil; closed is called once when it ends.
+func (ws *watches) add(other *Watch, closed func()) *Watch {
 	token := make(chan struct{}, 1)
+	if other != nil {
+		token = other.token
+	}
 	w := &Watch{C: token, token: token}
 	w.close = sync.OnceFunc(func() {
 		ws.mu.Lock()

@@ -10,15 +10,18 @@ import (
 
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/adapters/sqlview"
+	"github.com/streampost/streampost/adapters/sqlview/storetest"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/domain/message"
 	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/changes"
 	"github.com/streampost/streampost/projections/counters"
 	"github.com/streampost/streampost/projections/mailboxes"
 	"github.com/streampost/streampost/projections/projectiontest"
 	"github.com/streampost/streampost/projections/quota"
+	"github.com/streampost/streampost/projections/threads"
 	"github.com/streampost/streampost/streams"
 )
 
@@ -26,11 +29,13 @@ import (
 type benchmark struct {
 	log    log
 	stream string
-	views  *sqlview.Views
+	views  storetest.Store
 	runner *projections.Runner
 	store  mailboxes.Store
 	at     map[domain.AccountID]streams.Position
 	stop   func()
+
+	projections []projections.Projection
 }
 
 type log interface {
@@ -40,8 +45,8 @@ type log interface {
 }
 
 func newBenchmark(b *testing.B, l log) *benchmark {
-	m := &benchmark{log: l, stream: "ACCOUNTS_0", at: map[domain.AccountID]streams.Position{}, stop: func() {}}
-	views, err := sqlview.Open(b.TempDir(), sqlview.Options{})
+	m := &benchmark{log: l, stream: "ACCOUNTS_0", at: map[domain.AccountID]streams.Position{}, stop: func() {}, projections: []projections.Projection{mailboxes.New(), counters.New(), quota.New()}}
+	views, err := storetest.Open(b, b.TempDir(), sqlview.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -72,16 +77,21 @@ func realLog(b *testing.B) log {
 	return l
 }
 
-// logs runs a benchmark on both logs.
+// logs runs a benchmark on both logs, and with everything that a server projects.
 func logs(b *testing.B, f func(*testing.B, *benchmark)) {
 	b.Run("log", func(b *testing.B) { f(b, newBenchmark(b, realLog(b))) })
+	b.Run("all", func(b *testing.B) {
+		m := newBenchmark(b, realLog(b))
+		m.projections = append(m.projections, threads.New(), changes.New())
+		f(b, m)
+	})
 	b.Run("memory", func(b *testing.B) { f(b, newBenchmark(b, projectiontest.New(1))) })
 }
 
 // start runs the projectors.
 func (m *benchmark) start() {
 	m.runner = projections.NewRunner(projections.Config{
-		Log: m.log, Views: m.views, Projections: []projections.Projection{mailboxes.New(), counters.New(), quota.New()},
+		Log: m.log, Views: m.views, Projections: m.projections,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	m.store = mailboxes.Store{Runner: m.runner}
@@ -284,5 +294,43 @@ func BenchmarkLive(b *testing.B) {
 			add(&event.FlagsChanged{Mailbox: 1, UIDs: domain.UIDs(1), Add: event.Seen, Delta: event.Delta{Unseen: -1}})
 		})
 		m.wait(b)
+	}
+}
+
+// BenchmarkDigests compares the digests of 10,000 mailboxes, of 1,000 accounts, with those of another node: both are read from the rows.
+func BenchmarkDigests(b *testing.B) {
+	m := newBenchmark(b, projectiontest.New(1))
+	m.fill(b, 1000, func(_ int, add func(...event.Event)) {
+		events := opened()
+		for n := range 4 { // beside the six that every account has
+			events = append(events, &event.MailboxCreated{Mailbox: domain.MailboxID(n + 7), Name: fmt.Sprint("mailbox ", n), UIDValidity: uint32(n + 7)})
+		}
+		add(append(events, added(1))...)
+	})
+	m.start()
+	m.wait(b)
+	r, err := m.runner.Reader(m.stream, mailboxes.Name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		here, err := mailboxes.Digests(b.Context(), r, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		there, err := mailboxes.Digests(b.Context(), r, "")
+		if err != nil || len(here) != 1000 || len(there) != 1000 {
+			b.Fatal(len(here), len(there), err)
+		}
+		n := 0
+		for i := range here {
+			n += len(here[i].Mailboxes)
+			if here[i].Against(there[i].Digests) != nil {
+				b.Fatal(here[i], there[i])
+			}
+		}
+		if n != 10_000 {
+			b.Fatal(n)
+		}
 	}
 }

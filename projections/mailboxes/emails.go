@@ -22,6 +22,7 @@ const (
 	WantStructure                     // Structure
 	WantSummary                       // Summary
 	WantBlob                          // Blob
+	WantHead                          // Summary without its MIME tree, which is faster
 )
 
 // Email is what the view knows of one message. Envelope and Structure are IMAP wire forms. Byte slices are valid until the next one only.
@@ -43,7 +44,7 @@ const (
 // Emails yields what the view has of a mailbox's messages, in rising order of UID. Messages that are not there are left out, and each chunk is
 // read from the view as it then is. An error ends the sequence.
 func Emails(ctx context.Context, r projections.Reader, id domain.AccountID, mailbox domain.MailboxID, uids domain.UIDSet, want Columns) iter.Seq2[Email, error] {
-	query := emailQueries[want&(WantEnvelope|WantStructure|WantSummary|WantBlob)]
+	query := emailQueries[want&(WantEnvelope|WantStructure|WantSummary|WantBlob|WantHead)]
 	return func(yield func(Email, error) bool) {
 		var chunk chunk
 		for _, span := range uids {
@@ -71,20 +72,20 @@ func Emails(ctx context.Context, r projections.Reader, id domain.AccountID, mail
 }
 
 // emailQueries has a query for each set of wanted columns. SQLite compiles a statement again whenever a parameter of LIMIT is bound, so it is none.
-var emailQueries = func() (all [16]string) {
+var emailQueries = func() (all [32]string) {
 	for want := range all {
 		columns, join := []string{"m.uid", "m.email"}, ""
 		if want := Columns(want); want != 0 {
 			if want&(WantEnvelope|WantStructure|WantBlob) != 0 {
 				join += " join emails e on e.account = m.account and e.email = m.email"
 			}
-			if want&WantSummary != 0 {
+			if want&(WantSummary|WantHead) != 0 {
 				join += " join summaries s on s.account = m.account and s.email = m.email"
 			}
 			for _, c := range []struct {
 				want Columns
 				name string
-			}{{WantEnvelope, "e.envelope"}, {WantStructure, "e.structure"}, {WantSummary, "s.summary"}, {WantBlob, "e.blob_id, e.blob_key, e.size"}} {
+			}{{WantEnvelope, "e.envelope"}, {WantStructure, "e.structure"}, {WantSummary | WantHead, "s.summary"}, {WantBlob, "e.blob_id, e.blob_key, e.size"}} {
 				if want&c.want != 0 {
 					columns = append(columns, c.name)
 				}
@@ -112,7 +113,7 @@ func (c *chunk) read(rows *sql.Rows, want Columns) (more bool, err error) {
 	for _, d := range []struct {
 		want Columns
 		dest []any
-	}{{WantEnvelope, []any{&envelope}}, {WantStructure, []any{&structure}}, {WantSummary, []any{&summary}}, {WantBlob, []any{&blobID, &blobKey, &e.Blob.Size}}} {
+	}{{WantEnvelope, []any{&envelope}}, {WantStructure, []any{&structure}}, {WantSummary | WantHead, []any{&summary}}, {WantBlob, []any{&blobID, &blobKey, &e.Blob.Size}}} {
 		if want&d.want != 0 {
 			dest = append(dest, d.dest...)
 		}
@@ -122,8 +123,12 @@ func (c *chunk) read(rows *sql.Rows, want Columns) (more bool, err error) {
 			return false, err
 		}
 		e.Envelope, e.Structure = c.keep(envelope), c.keep(structure)
-		if want&WantSummary != 0 {
-			s, err := event.UnmarshalSummary(summary)
+		if want&(WantSummary|WantHead) != 0 {
+			unmarshal := event.UnmarshalSummary
+			if want&WantSummary == 0 {
+				unmarshal = event.UnmarshalHead
+			}
+			s, err := unmarshal(summary)
 			if err != nil {
 				return false, err
 			}
@@ -144,19 +149,4 @@ func (c *chunk) keep(b []byte) []byte {
 	at := len(c.octets)
 	c.octets = append(c.octets, b...)
 	return c.octets[at:len(c.octets):len(c.octets)]
-}
-
-// Thread finds the conversation that the first known one of the keys leads to; 0 if none is known.
-func Thread(ctx context.Context, r projections.Reader, id domain.AccountID, keys []uint64) (domain.ThreadID, error) {
-	for _, key := range keys {
-		rows, err := r.Query(ctx, `select thread from threads where account = $1 and thread_key = $2`, string(id), int64(key))
-		if err != nil {
-			return 0, err
-		}
-		var thread domain.ThreadID
-		if err := eachRow(rows, func(scan scan) error { return scan(&thread) }); err != nil || thread != 0 {
-			return thread, err
-		}
-	}
-	return 0, nil
 }

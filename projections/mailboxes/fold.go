@@ -2,9 +2,11 @@ package mailboxes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/projections"
 )
@@ -14,66 +16,129 @@ func (b *batch) fold(ctx context.Context, a *accountRow, tx domain.Tx, e event.E
 	id := string(a.id)
 	switch e := e.(type) {
 	case *event.MailboxCreated:
-		b.mailboxes[mailboxKey{a.id, e.Mailbox}] = &mailboxRow{
-			name: e.Name, specialUse: e.SpecialUse, uidValidity: e.UIDValidity, uidNext: 1, created: tx, modseq: tx, dirty: true,
-		}
+		b.mailboxes[mailboxKey{a.id, e.Mailbox}] = &mailboxRow{dirty: true, Mailbox: account.Mailbox{
+			ID: e.Mailbox, Name: e.Name, SpecialUse: e.SpecialUse, UIDValidity: e.UIDValidity, UIDNext: 1, Created: tx, ModSeq: tx,
+		}}
 		a.nextMailbox = max(a.nextMailbox, e.Mailbox+1)
 		a.lastUIDValidity = max(a.lastUIDValidity, e.UIDValidity)
 		return nil
 	case *event.MailboxRenamed:
-		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.name = e.Name })
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.Name = e.Name })
 	case *event.MailboxDeleted:
-		if err := b.release(ctx, a, e.Mailbox, everything); err != nil {
+		if err := b.release(ctx, a, e.Mailbox, domain.UIDSet{domain.AllUIDs}); err != nil {
+			return err
+		}
+		m, err := b.mailbox(ctx, a.id, e.Mailbox)
+		if err != nil {
+			return err
+		}
+		a.digest -= m.booked
+		if err := errors.Join(b.forgetMetadata(ctx, a, e.Mailbox), b.forgetRights(ctx, a, e.Mailbox)); err != nil {
 			return err
 		}
 		b.mailboxes[mailboxKey{a.id, e.Mailbox}] = nil
-		_, err := b.tx.Exec(ctx, `delete from mailboxes where account = $1 and mailbox = $2`, id, int64(e.Mailbox))
+		_, err = b.tx.Exec(ctx, `delete from mailboxes where account = $1 and mailbox = $2`, id, int64(e.Mailbox))
 		return err
 	case *event.SpecialUseChanged:
-		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.specialUse = e.SpecialUse })
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.SpecialUse = e.SpecialUse })
 	case *event.SubscriptionChanged:
-		statement := `delete from subscriptions where account = $1 and name = $2`
+		statement, digest := `delete from subscriptions where account = $1 and name = $2`, -account.SubscriptionDigest(e.Name)
 		if e.Subscribed {
-			statement = `insert into subscriptions (account, name) values ($1, $2) on conflict do nothing`
+			statement, digest = `insert into subscriptions (account, name) values ($1, $2) on conflict do nothing`, -digest
 		}
-		_, err := b.tx.Exec(ctx, statement, id, e.Name)
+		n, err := b.tx.Exec(ctx, statement, id, e.Name)
+		if n > 0 {
+			a.digest += digest
+		}
 		return err
 	case *event.KeywordCreated:
+		a.digest += account.KeywordDigest(int(e.Number), e.Name)
 		_, err := b.tx.Exec(ctx, `insert into keywords (account, number, name) values ($1, $2, $3)`, id, int64(e.Number), e.Name)
-		return fresh(err, a.id)
+		return projections.Fresh(err, a.id)
 	case *event.LimitsChanged:
-		a.limits.Bytes, a.limits.Messages = e.Bytes, e.Messages
+		a.limits = account.Limits{Bytes: e.Bytes, Messages: e.Messages, Mailboxes: e.Mailboxes}
 		return nil
+	case *event.SieveScriptStored, *event.SieveScriptRenamed, *event.SieveScriptDeleted, *event.SieveScriptActivated, *event.MarkSet, *event.VacationSet:
+		return nil // package projections/sieve has them
+	case *event.RightsChanged:
+		return b.grant(ctx, a, e)
+	case *event.AccessKeysReset:
+		if e.Mailbox == 0 {
+			a.accessReset = tx
+			return nil
+		}
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.AccessReset = tx })
+	case *event.Promoted:
+		a.primary = account.Primary{Epoch: e.Epoch, Node: e.Node}
+		return nil
+	case *event.MetadataChanged:
+		if err := b.annotate(ctx, a, e); err != nil || e.Mailbox == 0 {
+			return err
+		}
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.ModSeq = tx }) // RFC 7162 section 3.2.
 	case *event.MessageAdded:
 		w := b.wait(a.id)
-		w.added = append(w.added, addition{tx, e})
+		w.added = append(w.added, addition{a, e, tx, e.Flags})
 		a.nextEmail = max(a.nextEmail, e.Email+1)
-		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.uidNext, m.modseq = e.UID+1, tx })
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.UIDNext, m.ModSeq = e.UID+1, tx })
+	case *event.MessageRestored:
+		if err := b.restore(ctx, a, tx, (*event.MessageAdded)(e)); err != nil {
+			return err
+		}
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.UIDNext, m.ModSeq = e.UID+1, tx })
+	case *event.MessagesPurged:
+		a.purged = tx
+		return nil
 	case *event.MessagesCopied:
-		if err := b.transfer(ctx, a, tx, e); err != nil {
+		if _, err := b.transfer(ctx, a, tx, e); err != nil {
 			return err
 		}
 		return b.refer(ctx, a, e.From, e.UIDs)
 	case *event.MessagesMoved:
-		if err := b.transfer(ctx, a, tx, (*event.MessagesCopied)(e)); err != nil {
+		gone, err := b.transfer(ctx, a, tx, (*event.MessagesCopied)(e))
+		if err != nil {
 			return err
 		}
 		if err := b.remove(ctx, a, e.From, e.UIDs); err != nil {
 			return err
 		}
-		return b.change(ctx, a, e.From, func(m *mailboxRow) { m.modseq = tx })
+		return b.change(ctx, a, e.From, func(m *mailboxRow) { m.ModSeq, m.Digest = tx, m.Digest-gone })
 	case *event.FlagsChanged:
 		if err := b.flag(ctx, a, tx, e); err != nil {
 			return err
 		}
-		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.modseq = tx })
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.ModSeq = tx })
 	case *event.MessagesExpunged:
+		if err := b.write(ctx, a.id); err != nil {
+			return err
+		}
+		gone, err := b.sum(ctx, a, e.Mailbox, e.UIDs)
+		if err != nil {
+			return err
+		}
 		if err := b.release(ctx, a, e.Mailbox, e.UIDs); err != nil {
 			return err
 		}
-		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.modseq = tx })
+		return b.change(ctx, a, e.Mailbox, func(m *mailboxRow) { m.ModSeq, m.Digest = tx, m.Digest-gone })
 	}
 	return domain.Errorf(domain.Corrupt, "%s is not an account's event", event.Name(e))
+}
+
+// restore puts a message back whose email another mailbox may still hold.
+func (b *batch) restore(ctx context.Context, a *accountRow, tx domain.Tx, e *event.MessageAdded) error {
+	if err := b.write(ctx, a.id); err != nil {
+		return err
+	}
+	held, err := b.tx.Exec(ctx, `update emails set refs = emails.refs + 1 where account = $1 and email = $2`, string(a.id), int64(e.Email))
+	if err != nil {
+		return err
+	}
+	if held > 0 {
+		return projections.Fresh(b.insertMessages(ctx, []addition{{a, e, tx, e.Flags}}), a.id)
+	}
+	w := b.wait(a.id)
+	w.added = append(w.added, addition{a, e, tx, e.Flags})
+	return nil
 }
 
 func (b *batch) change(ctx context.Context, a *accountRow, mailbox domain.MailboxID, f func(*mailboxRow)) error {
@@ -91,34 +156,65 @@ func expect(err error, id domain.AccountID, mailbox domain.MailboxID, r domain.U
 	if want := int64(r.Hi-r.Lo) + 1; err == nil && n != want {
 		return &projections.Damage{Account: id, What: fmt.Sprintf("mailbox %d has %d of the %d messages %d to %d", mailbox, n, want, r.Lo, r.Hi)}
 	}
-	return fresh(err, id)
+	return projections.Fresh(err, id)
 }
 
-// fresh says what it means that a new row is there already.
-func fresh(err error, id domain.AccountID) error {
-	if domain.Is(err, domain.Exists) {
-		return &projections.Damage{Account: id, What: err.Error()}
-	}
-	return err
-}
-
-// transfer gives the target its rows. The sources of a range become a range.
-func (b *batch) transfer(ctx context.Context, a *accountRow, tx domain.Tx, e *event.MessagesCopied) error {
-	if err := b.write(ctx, a.id); err != nil {
+// each calls f with every message of a range, in rising order, and checks that all are there.
+func (b *batch) each(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, r domain.UIDRange, f func(account.Message)) error {
+	rows, err := b.tx.Query(ctx, `select uid, email, thread, flags, modseq, size, internal, saved from messages
+		where account = $1 and mailbox = $2 and uid between $3 and $4 order by uid`, string(id), int64(mailbox), int64(r.Lo), int64(r.Hi))
+	if err != nil {
 		return err
 	}
-	uid := e.First
+	n := int64(0)
+	var m account.Message
+	dest := columns(&m)
+	err = eachRow(rows, func(scan scan) error {
+		if err := scan(dest...); err != nil {
+			return err
+		}
+		n++
+		f(m)
+		return nil
+	})
+	return expect(err, id, mailbox, r, n)
+}
+
+// sum adds up the digests of messages that are about to go.
+func (b *batch) sum(ctx context.Context, a *accountRow, mailbox domain.MailboxID, uids domain.UIDSet) (d account.Digest, err error) {
+	for _, r := range uids {
+		if err := b.each(ctx, a.id, mailbox, r, func(m account.Message) { d += m.Digest() }); err != nil {
+			return 0, err
+		}
+	}
+	return d, nil
+}
+
+// transfer gives the target its rows, and the digest of the sources. The sources of a range become a range.
+func (b *batch) transfer(ctx context.Context, a *accountRow, tx domain.Tx, e *event.MessagesCopied) (sources account.Digest, err error) {
+	if err := b.write(ctx, a.id); err != nil {
+		return 0, err
+	}
+	next, copies := e.First, account.Digest(0)
 	for _, r := range e.UIDs {
+		first := next
+		if err := b.each(ctx, a.id, e.From, r, func(m account.Message) {
+			sources += m.Digest()
+			m.UID, m.Modified, m.Saved = next, tx, e.Saved
+			copies += m.Digest()
+			next++
+		}); err != nil {
+			return 0, err
+		}
 		n, err := b.tx.Exec(ctx, `insert into messages (account, mailbox, uid, email, thread, flags, modseq, size, internal, saved)
 			select account, cast($5 as bigint), uid + $6, email, thread, flags, cast($7 as bigint), size, internal, cast($8 as bigint) from messages
 			where account = $1 and mailbox = $2 and uid between $3 and $4`,
-			string(a.id), int64(e.From), int64(r.Lo), int64(r.Hi), int64(e.To), int64(uid)-int64(r.Lo), int64(tx), e.Saved)
+			string(a.id), int64(e.From), int64(r.Lo), int64(r.Hi), int64(e.To), int64(first)-int64(r.Lo), int64(tx), e.Saved)
 		if err := expect(err, a.id, e.From, r, n); err != nil {
-			return err
+			return 0, err
 		}
-		uid += r.Hi - r.Lo + 1
 	}
-	return b.change(ctx, a, e.To, func(m *mailboxRow) { m.uidNext, m.modseq = uid, tx })
+	return sources, b.change(ctx, a, e.To, func(m *mailboxRow) { m.UIDNext, m.ModSeq, m.Digest = next, tx, m.Digest+copies })
 }
 
 // refer counts the references of copies.
@@ -139,7 +235,7 @@ func (b *batch) remove(ctx context.Context, a *accountRow, mailbox domain.Mailbo
 	for _, r := range uids {
 		n, err := b.tx.Exec(ctx, `delete from messages where account = $1 and mailbox = $2 and uid between $3 and $4`,
 			string(a.id), int64(mailbox), int64(r.Lo), int64(r.Hi))
-		if r == everything[0] && err == nil {
+		if r == domain.AllUIDs && err == nil {
 			continue
 		}
 		if err := expect(err, a.id, mailbox, r, n); err != nil {
@@ -148,9 +244,6 @@ func (b *batch) remove(ctx context.Context, a *accountRow, mailbox domain.Mailbo
 	}
 	return nil
 }
-
-// everything is all that a mailbox may hold.
-var everything = domain.UIDSet{{Lo: 1, Hi: 1<<32 - 1}}
 
 // release takes messages out of a mailbox for good, with the emails to which nothing refers any more.
 func (b *batch) release(ctx context.Context, a *accountRow, mailbox domain.MailboxID, uids domain.UIDSet) error {

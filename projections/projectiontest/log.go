@@ -28,7 +28,7 @@ type Log struct {
 	down    error
 }
 
-// New makes an empty log with a number of account streams, and the directory's.
+// New makes an empty log with a number of account streams, the directory's and that of tasks.
 func New(shards int) *Log {
 	l := &Log{
 		names: []string{"DIRECTORY"}, entries: map[string][]streams.Entry{}, last: map[domain.AccountID]streams.Position{},
@@ -37,6 +37,7 @@ func New(shards int) *Log {
 	for i := range shards {
 		l.names = append(l.names, fmt.Sprintf("ACCOUNTS_%d", i))
 	}
+	l.names = append(l.names, "TASKS")
 	return l
 }
 
@@ -45,12 +46,15 @@ func (l *Log) Streams() []string { return l.names }
 
 // StreamOf names the stream of an account.
 func (l *Log) StreamOf(id domain.AccountID) string {
-	if id == domain.DirectoryID {
+	switch id {
+	case domain.DirectoryID:
 		return l.names[0]
+	case domain.TasksID:
+		return l.names[len(l.names)-1]
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id)) // never fails
-	return l.names[1+int(h.Sum32()%uint32(len(l.names)-1))]
+	return l.names[1+int(h.Sum32()%uint32(len(l.names)-2))]
 }
 
 // Create does nothing: nothing is sealed.
@@ -63,6 +67,9 @@ func (l *Log) Erase(_ context.Context, id domain.AccountID) error {
 	l.erased[id] = true
 	return nil
 }
+
+// Forget does nothing: this log has no keys.
+func (l *Log) Forget(domain.AccountID) {}
 
 // Append adds a transaction. Errors: domain.Conflict, domain.Erased, and what Fail was given.
 func (l *Log) Append(_ context.Context, id domain.AccountID, at streams.Position, t *event.Transaction) (streams.Position, error) {
@@ -131,6 +138,15 @@ func (l *Log) Head(_ context.Context, stream string) (domain.Seq, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return domain.Seq(len(l.entries[stream])), l.down
+}
+
+// Reaches tells whether a stream is long enough.
+func (l *Log) Reaches(ctx context.Context, stream string, after domain.Seq) error {
+	head, err := l.Head(ctx, stream)
+	if err == nil && head < after {
+		err = domain.Errorf(domain.Corrupt, "the stream %s ends at %d", stream, head)
+	}
+	return err
 }
 
 // Follow calls f with all entries after a position, and then with new ones.

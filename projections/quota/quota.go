@@ -21,7 +21,7 @@ type projection struct{}
 func New() projections.Projection { return projection{} }
 
 func (projection) Name() string             { return Name }
-func (projection) Version() int             { return 1 }
+func (projection) Version() int             { return 2 }
 func (projection) Scope() projections.Scope { return projections.AccountStreams }
 
 func (projection) Tables() []projections.Table {
@@ -35,6 +35,7 @@ func (projection) Begin(_ context.Context, tx projections.Tx) (projections.Batch
 // change is what a batch does to an account's row. Every entry that can be read makes a row, whatever it says.
 type change struct {
 	used   event.Delta
+	boxes  int64
 	limits *account.Limits // nil: as they are
 }
 
@@ -56,11 +57,16 @@ func (b *batch) Apply(ctx context.Context, e *streams.Entry) error {
 	for _, ev := range e.Transaction.Events {
 		switch ev := ev.(type) {
 		case *event.LimitsChanged:
-			c.limits = &account.Limits{Bytes: ev.Bytes, Messages: ev.Messages}
+			c.limits = &account.Limits{Bytes: ev.Bytes, Messages: ev.Messages, Mailboxes: ev.Mailboxes}
+		case *event.MailboxCreated:
+			c.boxes++
 		case *event.MailboxDeleted:
+			c.boxes--
 			c.used = c.used.Plus(ev.Delta)
 		case *event.MessageAdded:
 			c.used = c.used.Plus(ev.Delta())
+		case *event.MessageRestored:
+			c.used = c.used.Plus((*event.MessageAdded)(ev).Delta())
 		case *event.MessagesCopied:
 			c.used = c.used.Plus(ev.Delta)
 		case *event.MessagesExpunged:
@@ -81,17 +87,20 @@ func (b *batch) Remove(ctx context.Context, id domain.AccountID) error {
 }
 
 func (b *batch) Flush(ctx context.Context) error {
+	rows := make([][]any, 0, len(b.changes))
 	for id, c := range b.changes {
-		if _, err := b.tx.Exec(ctx, `insert into quota (account, bytes, messages, limit_bytes, limit_messages) values ($1, $2, $3, 0, 0)
-			on conflict (account) do update set bytes = quota.bytes + excluded.bytes, messages = quota.messages + excluded.messages`,
-			string(id), c.used.Bytes, c.used.Messages); err != nil {
-			return err
-		}
+		rows = append(rows, []any{string(id), c.used.Bytes, c.used.Messages, c.boxes})
+	}
+	if err := b.tx.Merge(ctx, "quota", []string{"account", "bytes", "messages", "mailboxes"}, rows, `(account) do update set bytes = quota.bytes + excluded.bytes,
+		messages = quota.messages + excluded.messages, mailboxes = quota.mailboxes + excluded.mailboxes`); err != nil {
+		return err
+	}
+	for id, c := range b.changes {
 		if c.limits == nil {
 			continue
 		}
-		if _, err := b.tx.Exec(ctx, `update quota set limit_bytes = $2, limit_messages = $3 where account = $1`,
-			string(id), c.limits.Bytes, c.limits.Messages); err != nil {
+		if _, err := b.tx.Exec(ctx, `update quota set limit_bytes = $2, limit_messages = $3, limit_mailboxes = $4 where account = $1`,
+			string(id), c.limits.Bytes, c.limits.Messages, c.limits.Mailboxes); err != nil {
 			return err
 		}
 	}
@@ -100,22 +109,23 @@ func (b *batch) Flush(ctx context.Context) error {
 
 // Row is what an account uses and may use.
 type Row struct {
-	Account  domain.AccountID
-	Bytes    int64
-	Messages int64
-	Limits   account.Limits
+	Account   domain.AccountID
+	Bytes     int64
+	Messages  int64
+	Mailboxes int64
+	Limits    account.Limits
 }
 
 // Load reads an account's row; all zero if it has none.
 func Load(ctx context.Context, r projections.Reader, id domain.AccountID) (Row, error) {
 	row := Row{Account: id}
-	rows, err := r.Query(ctx, `select bytes, messages, limit_bytes, limit_messages from quota where account = $1`, string(id))
+	rows, err := r.Query(ctx, `select bytes, messages, mailboxes, limit_bytes, limit_messages, limit_mailboxes from quota where account = $1`, string(id))
 	if err != nil {
 		return row, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := rows.Scan(&row.Bytes, &row.Messages, &row.Limits.Bytes, &row.Limits.Messages); err != nil {
+		if err := rows.Scan(&row.Bytes, &row.Messages, &row.Mailboxes, &row.Limits.Bytes, &row.Limits.Messages, &row.Limits.Mailboxes); err != nil {
 			return row, fmt.Errorf("read quota: %w", err)
 		}
 	}

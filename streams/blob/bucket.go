@@ -2,6 +2,7 @@ package blob
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -16,11 +17,15 @@ import (
 type Bucket interface {
 	// Create begins an upload.
 	Create(ctx context.Context) (Upload, error)
-	// Open gives a blob's sealed octets. What was opened stays readable as it is while the name is replaced. Error: domain.NotFound.
+	// Open gives a blob's sealed octets. What was opened stays readable as it is while the name is replaced; where a bucket cannot keep that up for a
+	// blob of more than a mebibyte, or its copy is damaged, reading fails with ErrReplaced, and never gives octets of two versions. Error: domain.NotFound.
 	Open(ctx context.Context, id domain.BlobID) (Object, error)
-	// Delete removes a blob; removing what is not there is no error.
-	Delete(ctx context.Context, id domain.BlobID) error
-	// List calls f for every blob, in no order, and ends with f's error if it gives one. Uploads in progress are not listed.
+	// Delete removes a blob that was last committed before a time, or at any time if it is zero, and tells whether it did. Looking at the time and
+	// removing are one step as seen from Commit: what is committed at that time or later, even while Delete runs, is there afterwards. Nothing to
+	// remove is no error.
+	Delete(ctx context.Context, id domain.BlobID, before time.Time) (deleted bool, err error)
+	// List calls f for every blob, in no order, and ends with f's error if it gives one. Uploads in progress are not listed. Modified is when the
+	// blob was last committed.
 	List(ctx context.Context, f func(id domain.BlobID, size int64, modified time.Time) error) error
 }
 
@@ -39,4 +44,18 @@ type Object interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
+}
+
+// ErrReplaced says that a blob was stored anew or deleted while it was read, or that the copy from which it was read is damaged: whoever opens it again
+// reads it as it is now.
+var ErrReplaced = errors.New("the blob was replaced while it was read")
+
+// Forgetter is a Bucket that keeps copies of what it read. Forget drops its copy, because somebody found that it is not what was stored.
+type Forgetter interface {
+	Forget(id domain.BlobID)
+}
+
+// Sizer is a Bucket that tells the size of a blob for less than opening it costs. Errors as of Open.
+type Sizer interface {
+	Size(ctx context.Context, id domain.BlobID) (int64, error)
 }

@@ -22,16 +22,45 @@ func (s *Store) Open(ctx context.Context, ref domain.BlobRef, off, n int64) (io.
 	if left := ref.Size - off; n < 0 || n > left {
 		n = left
 	}
-	object, err := s.bucket.Open(ctx, ref.ID)
-	if err != nil {
-		return nil, fmt.Errorf("open message: %w", err)
-	}
-	r, err := open(object, ref, off, n)
-	if err != nil {
+	return s.open(ctx, ref, off, n, maxReplaced)
+}
+
+// maxReplaced bounds how often a blob may be replaced, or found damaged in a copy, while one reads it.
+const maxReplaced = 5
+
+// open reads a range, and opens the blob anew as often as left says when it is replaced meanwhile: what was stored anew is the same message, sealed
+// with another key.
+func (s *Store) open(ctx context.Context, ref domain.BlobRef, off, n int64, left int) (io.ReadCloser, error) {
+	for ; ; left-- {
+		object, err := s.bucket.Open(ctx, ref.ID)
+		if err != nil {
+			return nil, fmt.Errorf("open message: %w", err)
+		}
+		r, err := open(object, ref, off, n)
+		if err == nil {
+			if r, streams := r.(*reader); streams {
+				r.damaged = func(err error) { s.forget(ref, err) }
+				if left > 0 {
+					r.again = func(off, n int64) (io.ReadCloser, error) { return s.open(ctx, ref, off, n, left-1) }
+				}
+			}
+			return r, nil
+		}
 		_ = object.Close()
-		return nil, err
+		if left == 0 || !errors.Is(err, ErrReplaced) && !s.forget(ref, err) {
+			return nil, err
+		}
 	}
-	return r, nil
+}
+
+// forget makes a bucket drop its copy of a blob that turned out to be damaged. It tells whether reading again may help.
+func (s *Store) forget(ref domain.BlobRef, err error) bool {
+	f, keeps := s.bucket.(Forgetter)
+	if !keeps || !domain.Is(err, domain.Corrupt) {
+		return false
+	}
+	f.Forget(ref.ID)
+	return true
 }
 
 func open(object Object, ref domain.BlobRef, off, n int64) (io.ReadCloser, error) {
@@ -57,7 +86,7 @@ func open(object Object, ref domain.BlobRef, off, n int64) (io.ReadCloser, error
 	if err != nil {
 		return nil, domain.Wrap(domain.Internal, err, "open a message")
 	}
-	r := &reader{object: object, ref: ref, plain: plain, left: n}
+	r := &reader{object: object, ref: ref, plain: plain, off: off, left: n}
 	if n > 0 {
 		if _, err := io.CopyN(io.Discard, plain, off%packageSize); err != nil {
 			return nil, r.failed(err)
@@ -108,20 +137,34 @@ type reader struct {
 	object Object
 	ref    domain.BlobRef
 	plain  io.Reader
+	off    int64 // of the next octet
 	left   int64
+	// again opens the blob anew for a range; nil when that was done often enough.
+	again   func(off, n int64) (io.ReadCloser, error)
+	damaged func(error)   // is told what went wrong
+	next    io.ReadCloser // reads the rest after the object was replaced
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := r.plain.Read(p[:min(int64(len(p)), r.left)])
-	r.left -= int64(n)
+	from := r.plain
+	if r.next != nil {
+		from = r.next
+	}
+	n, err := from.Read(p[:min(int64(len(p)), r.left)])
+	r.off, r.left = r.off+int64(n), r.left-int64(n)
 	if err == io.EOF && r.left == 0 {
 		err = nil
 	}
-	if err != nil {
+	if errors.Is(err, ErrReplaced) && r.next == nil && r.again != nil {
+		r.next, err = r.again(r.off, r.left)
+		return n, err
+	}
+	if err != nil && r.next == nil {
 		err = r.failed(err)
+		r.damaged(err)
 	}
 	return n, err
 }
@@ -135,7 +178,13 @@ func (r *reader) failed(err error) error {
 	return fmt.Errorf("read message: %w", err)
 }
 
-func (r *reader) Close() error { return r.object.Close() }
+func (r *reader) Close() error {
+	err := r.object.Close()
+	if r.next != nil {
+		err = errors.Join(err, r.next.Close())
+	}
+	return err
+}
 
 // Verify reads a blob as a whole and tells whether it is what ref says: every package, its trailer, and its name. Errors as of Open.
 func (s *Store) Verify(ctx context.Context, ref domain.BlobRef) error {

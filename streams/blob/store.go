@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/minio/sio"
 	"github.com/streampost/streampost/domain"
@@ -148,5 +149,32 @@ func config(key []byte) sio.Config {
 
 var suites = []byte{sio.AES_256_GCM}
 
-// Delete removes a blob, whoever refers to it.
-func (s *Store) Delete(ctx context.Context, id domain.BlobID) error { return s.bucket.Delete(ctx, id) }
+// Delete removes a blob that was last stored before a time, or at any time if it is zero, whoever refers to it. See Bucket.
+func (s *Store) Delete(ctx context.Context, id domain.BlobID, before time.Time) (deleted bool, err error) {
+	return s.bucket.Delete(ctx, id, before)
+}
+
+// List calls f for every stored blob. See Bucket; size counts the sealed octets.
+func (s *Store) List(ctx context.Context, f func(id domain.BlobID, size int64, modified time.Time) error) error {
+	return s.bucket.List(ctx, f)
+}
+
+// Has tells whether a blob is there as a whole, as far as its size tells. Errors: domain.NotFound, domain.Corrupt, domain.Unavailable.
+func (s *Store) Has(ctx context.Context, ref domain.BlobRef) error {
+	size, err := s.size(ctx, ref.ID)
+	if err == nil && size != storedSize(ref.Size) {
+		err = damaged(ref, fmt.Errorf("it has %d octets instead of %d", size, storedSize(ref.Size)))
+	}
+	return err
+}
+
+func (s *Store) size(ctx context.Context, id domain.BlobID) (int64, error) {
+	if b, cheap := s.bucket.(Sizer); cheap {
+		return b.Size(ctx, id)
+	}
+	object, err := s.bucket.Open(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	return object.Size(), object.Close()
+}

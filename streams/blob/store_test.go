@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/streams/blob"
@@ -221,7 +222,7 @@ func TestExchangedBlobIsAnError(t *testing.T) {
 func TestMissing(t *testing.T) {
 	s, _ := newStore()
 	ref := put(t, s, text(10))
-	if err := s.Delete(ctx, ref.ID); err != nil {
+	if _, err := s.Delete(ctx, ref.ID, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Open(ctx, ref, 0, -1); !domain.Is(err, domain.NotFound) {
@@ -260,7 +261,7 @@ func BenchmarkPut8K(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		_ = bucket.Delete(ctx, ref.ID)
+		_, _ = bucket.Delete(ctx, ref.ID, time.Time{})
 	}
 }
 

@@ -11,7 +11,14 @@ const (
 	dateLayout     = "2-Jan-2006"
 )
 
-// ExpectDateTime demands a date-time: `" 7-Feb-1994 21:52:25 -0800"`, the day in two places.
+// The first and the last second that a date-time in UTC can name.
+var (
+	firstDateTime = time.Date(0, time.January, 1, 0, 0, 0, 0, time.UTC)
+	lastDateTime  = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// ExpectDateTime demands a date-time: `" 7-Feb-1994 21:52:25 -0800"`, the day in two places. One that in UTC has no year of four digits becomes the nearest
+// that has.
 func (d *Decoder) ExpectDateTime(t *time.Time) bool {
 	var s string
 	if !d.expected(d.Quoted(&s), "a date and time in quotes") {
@@ -27,7 +34,13 @@ func (d *Decoder) ExpectDateTime(t *time.Time) bool {
 	if err != nil {
 		return d.syntax("a date and time looks like \"17-Jul-1996 02:44:25 -0700\"")
 	}
-	*t = v.UTC()
+	switch v = v.UTC(); {
+	case v.Before(firstDateTime):
+		v = firstDateTime
+	case v.After(lastDateTime):
+		v = lastDateTime
+	}
+	*t = v
 	return true
 }
 

@@ -1,14 +1,12 @@
 // Package credential turns passwords into what a server may keep of them, and checks passwords against it: Argon2id (RFC 9106) for passwords
-// that arrive in the clear, SCRAM-SHA-256 keys (RFC 5802, RFC 7677) for those that never do, and for imports bcrypt and PBKDF2 (RFC 8018).
+// that arrive in the clear, SCRAM-SHA-256 keys (RFC 5802, RFC 7677) for those that never do, and for imports bcrypt, PBKDF2 (RFC 8018) and the
+// SCRAM keys of others.
 //
 // Everything here is a pure function of its arguments; random salts come from the caller's reader. Hashing is slow and takes MemoryCost octets
 // on purpose, so callers bound how much of it happens at a time.
 package credential
 
 import (
-	"crypto/hmac"
-	"crypto/pbkdf2"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
@@ -16,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/streampost/streampost/domain"
-	"github.com/streampost/streampost/domain/event"
 	"github.com/xdg-go/stringprep"
 	"golang.org/x/crypto/argon2"
 )
@@ -30,10 +27,6 @@ const (
 	saltSize   = 16
 	keySize    = 32
 )
-
-// ScramIterations is the cost of new SCRAM keys. RFC 7677 section 4 wants at least 4096; clients pay it once for each login, and it is what
-// stands between a stolen key and the password.
-const ScramIterations = 50_000
 
 // MaxPassword is the length of the longest password in octets.
 const MaxPassword = 1024
@@ -96,42 +89,6 @@ func Verify(hash, password string) (bool, error) {
 	prepared := prepare(password)
 	// A hash of another system may be one of the password as it was typed.
 	return v.fits(prepared) || prepared != password && v.fits(password), nil
-}
-
-// Keys derives the SCRAM-SHA-256 keys of a password, with a salt of their own.
-func Keys(random io.Reader, password string) (event.ScramKeys, error) {
-	salt := make([]byte, saltSize)
-	if _, err := io.ReadFull(random, salt); err != nil {
-		return event.ScramKeys{}, domain.Wrap(domain.Internal, err, "draw a salt")
-	}
-	return derive(password, salt, ScramIterations)
-}
-
-// derive is RFC 5802 section 3 up to StoredKey and ServerKey.
-func derive(password string, salt []byte, iterations uint32) (event.ScramKeys, error) {
-	salted, err := pbkdf2.Key(sha256.New, prepare(password), salt, int(iterations), sha256.Size)
-	if err != nil {
-		return event.ScramKeys{}, domain.Wrap(domain.Internal, err, "derive the SCRAM keys")
-	}
-	stored := sha256.Sum256(mac(salted, "Client Key"))
-	return event.ScramKeys{Iterations: iterations, Salt: salt, StoredKey: stored[:], ServerKey: mac(salted, "Server Key")}, nil
-}
-
-// FakeKeys gives keys that no password fits but that look like a user's: the same secret and login give the same keys, so that a client
-// cannot tell who exists (RFC 5802 section 9 has the server answer for unknown users as well).
-func FakeKeys(secret []byte, login string) event.ScramKeys {
-	return event.ScramKeys{
-		Iterations: ScramIterations,
-		Salt:       mac(secret, "salt:"+login)[:saltSize],
-		StoredKey:  mac(secret, "stored:"+login),
-		ServerKey:  mac(secret, "server:"+login),
-	}
-}
-
-func mac(key []byte, text string) []byte {
-	m := hmac.New(sha256.New, key)
-	io.WriteString(m, text)
-	return m.Sum(nil)
 }
 
 func equal(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }

@@ -30,6 +30,9 @@ var imports = []struct{ name, hash, password string }{
 	{"PBKDF2-SHA256 of OpenLDAP", "{PBKDF2-SHA256}6400$0ZrzXitFSGltTQnBWOsdYw$f1qhN9YsPiA.FWAKgBg.Zbb3eu4rJdCMOZr6RaDOADY", "password"},
 	{"PBKDF2-SHA512", "{PBKDF2-SHA512}10000$c2FsdHNhbHRzYWx0$" + sha512Key, "p\u00e4ssword"},
 	{"PBKDF2-SHA512 of PHC", "$pbkdf2-sha512$i=10000,l=64$c2FsdHNhbHRzYWx0$" + sha512Key, "p\u00e4ssword"},
+	{"SCRAM-SHA-1 of Dovecot, RFC 5802", "{SCRAM-SHA-1}4096,QSXCR+Q6sek8bf92,6dlGYMOdZcOPutkcNY8U2g7vK9Y=,D+CSWLOshSulAsxiupA+qs2/fTE=", "pencil"},
+	{"SCRAM-SHA-256 of Dovecot, RFC 7677", "{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=", "pencil"},
+	{"SCRAM-SHA-256 of RFC 5803", "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=", "pencil"},
 }
 
 const sha512Key = "fWuw+j5bC21qSJ6nmyz93veDNp9nx8b0EiLuU4EuGsU7MvuW9zbLZHCIP+b742/PRbP9xXTrcjui1qCwskqkFg"
@@ -74,6 +77,10 @@ func TestWhatCannotBeImported(t *testing.T) {
 		"{PBKDF2}$1$salt$4096$xyz",
 		"{PBKDF2-MD5}4096$c2FsdA$f1qhN9YsPiA.FWAKgBg.Zbb3eu4rJdCMOZr6RaDOADY",
 		"$pbkdf2-sha256$c2FsdA",
+		"{SCRAM-SHA-1}4095,QSXCR+Q6sek8bf92,6dlGYMOdZcOPutkcNY8U2g7vK9Y=,D+CSWLOshSulAsxiupA+qs2/fTE=",
+		"{SCRAM-SHA-256}4096,QSXCR+Q6sek8bf92,6dlGYMOdZcOPutkcNY8U2g7vK9Y=,D+CSWLOshSulAsxiupA+qs2/fTE=",
+		"SCRAM-SHA-1$4096:QSXCR+Q6sek8bf92$6dlGYMOdZcOPutkcNY8U2g7vK9Y=",
+		"SCRAM-SHA-1$4096:$x$y:z",
 	} {
 		if hash, known, err := Import(text); hash != "" || !known || !domain.Is(err, domain.Invalid) {
 			t.Errorf("%q became %q, %v, %v", text, hash, known, err)
@@ -121,16 +128,16 @@ func TestHash(t *testing.T) {
 // TestScramKeys follows the example of RFC 7677 section 3.
 func TestScramKeys(t *testing.T) {
 	salt, _ := base64.StdEncoding.DecodeString("W22ZaJ0SNY7soEsUEjb6gQ==")
-	k, err := derive("pencil", salt, 4096)
+	k, err := derive(SHA256, "pencil", salt, 4096)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const auth = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
-	if got := base64.StdEncoding.EncodeToString(mac(k.ServerKey, auth)); got != "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=" {
+	if got := base64.StdEncoding.EncodeToString(SHA256.mac(k.ServerKey, auth)); got != "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=" {
 		t.Errorf("the server signs %s", got)
 	}
 	proof, _ := base64.StdEncoding.DecodeString("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
-	for i, b := range mac(k.StoredKey, auth) {
+	for i, b := range SHA256.mac(k.StoredKey, auth) {
 		proof[i] ^= b
 	}
 	if client := sha256Sum(proof); !bytes.Equal(client, k.StoredKey) {

@@ -40,13 +40,15 @@ type verifier interface {
 //	$pbkdf2-sha512$10000$salt$key                    passlib
 //	{PBKDF2-SHA512}10000$salt$key                    OpenLDAP; {PBKDF2} is SHA-1
 //	{PBKDF2}$1$salt$5000$hexadecimal                 Dovecot
+//	{SCRAM-SHA-256}4096,salt,StoredKey,ServerKey     Dovecot, with SHA-1 or SHA-256; see ScramKeys
+//	SCRAM-SHA-256$4096:salt$StoredKey:ServerKey      RFC 5803, PostgreSQL; likewise
 func Import(text string) (hash string, known bool, err error) {
 	scheme, rest := cutScheme(text)
 	for _, prefix := range []string{"$argon2", "$2a$", "$2b$", "$2x$", "$2y$", "$pbkdf2"} {
 		known = known || strings.HasPrefix(rest, prefix)
 	}
 	known = known || strings.HasPrefix(scheme, "PBKDF2") || scheme == "BLF-CRYPT" || strings.HasPrefix(scheme, "ARGON2") || scheme == "CRYPT"
-	if !known {
+	if _, _, ok := cutScram(text); !known && !ok {
 		return "", false, nil
 	}
 	if _, err := parse(text); err != nil {
@@ -66,6 +68,9 @@ func cutScheme(text string) (scheme, rest string) {
 }
 
 func parse(text string) (verifier, error) {
+	if digest, fields, ok := cutScram(text); ok {
+		return parseScram(digest, fields)
+	}
 	scheme, rest := cutScheme(text)
 	switch {
 	case strings.HasPrefix(rest, "$argon2id$"):

@@ -38,7 +38,7 @@ func Start(t testing.TB, options ...func(*door.Config)) *Node {
 func Join(t testing.TB, log *Log, blobs *Blobs, options ...func(*door.Config)) *Node {
 	t.Helper()
 	n := &Node{Log: log, Views: NewViews(log), Blobs: blobs}
-	c := door.Config{Log: n.Log, Views: n.Views, Blobs: n.Blobs}
+	c := door.Config{Log: n.Log, Views: n.Views, Blobs: n.Blobs, Guessing: door.Guessing{Delay: time.Microsecond}} // tests guess wrongly a lot
 	for _, option := range options {
 		option(&c)
 	}

@@ -43,6 +43,7 @@ type Log struct {
 	feed     sync.Mutex // guards what follows, and keeps the order of what observers get
 	fed      int
 	observer []func(string, []streams.Entry)
+	held     bool
 }
 
 type accountLog struct {
@@ -97,6 +98,19 @@ func (l *Log) Erase(_ context.Context, id domain.AccountID) error {
 	}
 	a.erased = true
 	return nil
+}
+
+// Forget does nothing: no key is kept apart from the log.
+func (l *Log) Forget(domain.AccountID) {}
+
+// AccountSecret gives a secret of an account until it is erased.
+func (l *Log) AccountSecret(_ context.Context, id domain.AccountID, purpose string) ([32]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.logs[id]; a == nil || a.erased {
+		return [32]byte{}, domain.Errorf(domain.Erased, "account %s was erased", id)
+	}
+	return sha256.Sum256([]byte(string(id) + " " + purpose)), nil
 }
 
 // open finds an account's log after what is late has landed.
@@ -161,6 +175,21 @@ func (l *Log) append(id domain.AccountID, at streams.Position, t *event.Transact
 	return write()
 }
 
+// Delay takes what is late off the log, and lands it when land is called, if it still fits then.
+func (l *Log) Delay() (land func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	late := l.late
+	l.late = nil
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, land := range late {
+			land()
+		}
+	}
+}
+
 // Last reads where an account's log stands.
 func (l *Log) Last(_ context.Context, id domain.AccountID) (streams.Position, error) {
 	defer l.tell()
@@ -208,10 +237,26 @@ func (l *Log) isErased(id domain.AccountID) bool {
 	return l.logs[id].erased
 }
 
+// Hold keeps what is appended from the observers until release is called, as if their node were slow.
+func (l *Log) Hold() (release func()) {
+	l.feed.Lock()
+	defer l.feed.Unlock()
+	l.held = true
+	return func() {
+		l.feed.Lock()
+		l.held = false
+		l.feed.Unlock()
+		l.tell()
+	}
+}
+
 // tell brings the observers up to date.
 func (l *Log) tell() {
 	l.feed.Lock()
 	defer l.feed.Unlock()
+	if l.held {
+		return
+	}
 	fresh := l.all(l.fed)
 	l.fed += len(fresh)
 	for _, observe := range l.observer {

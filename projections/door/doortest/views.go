@@ -3,8 +3,10 @@ package doortest
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
@@ -16,7 +18,8 @@ import (
 
 // Views is the rows of a Log, in memory. They follow the log when somebody waits for them, and not before.
 type Views struct {
-	log *Log
+	log       *Log
+	forgotten atomic.Uint64
 
 	mu       sync.Mutex
 	cursor   int
@@ -78,6 +81,8 @@ func (r *rows) fold(fact event.Event) {
 		for _, key := range e.Summary.Keys {
 			r.threads[key] = e.Thread
 		}
+	case *event.MessageRestored:
+		r.mailboxes[e.Mailbox][e.UID] = row{e.Email, e.Blob, &e.Summary}
 	case *event.MessagesCopied:
 		r.transfer(e, false)
 	case *event.MessagesMoved:
@@ -155,6 +160,10 @@ func (v *Views) Emails(_ context.Context, id domain.AccountID, mailbox domain.Ma
 			}
 			if want&door.WantSummary != 0 {
 				e.Summary = m.summary
+			} else if want&door.WantHead != 0 {
+				head := *m.summary
+				head.Root = message.Part{}
+				e.Summary = &head
 			}
 			if want&door.WantBlob != 0 {
 				e.Blob = m.blob
@@ -167,7 +176,10 @@ func (v *Views) Emails(_ context.Context, id domain.AccountID, mailbox domain.Ma
 }
 
 // Thread looks the message's keys up.
-func (v *Views) Thread(_ context.Context, id domain.AccountID, s *message.Summary) (domain.ThreadID, error) {
+func (v *Views) Thread(ctx context.Context, id domain.AccountID, s *message.Summary, upTo domain.Seq) (domain.ThreadID, error) {
+	if err := v.Wait(ctx, "", upTo); err != nil {
+		return 0, err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	r := v.accounts[id]
@@ -181,6 +193,95 @@ func (v *Views) Thread(_ context.Context, id domain.AccountID, s *message.Summar
 	}
 	return 0, nil
 }
+
+// ThreadKeys lists the keys.
+func (v *Views) ThreadKeys(ctx context.Context, id domain.AccountID, most int, upTo domain.Seq) ([]uint64, error) {
+	if err := v.Wait(ctx, "", upTo); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	keys := []uint64{}
+	if r := v.accounts[id]; r != nil {
+		keys = slices.AppendSeq(keys, maps.Keys(r.threads))
+	}
+	if len(keys) > most {
+		return nil, nil
+	}
+	return keys, nil
+}
+
+// Vanished looks through the log, down to where Forget says that it is forgotten.
+func (v *Views) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, upTo domain.Seq) (uids domain.UIDSet, complete bool, err error) {
+	floor := domain.Tx(v.forgotten.Load())
+	for e, err := range v.log.ReadAccount(ctx, id, 0) {
+		if err != nil {
+			return nil, false, err
+		}
+		if e.Tx <= max(since, floor) || e.Seq > upTo {
+			continue
+		}
+		for _, fact := range e.Transaction.Events {
+			switch e := fact.(type) {
+			case *event.MessagesExpunged:
+				uids = add(uids, e.Mailbox == mailbox, e.UIDs)
+			case *event.MessagesMoved:
+				uids = add(uids, e.From == mailbox, e.UIDs)
+			}
+		}
+	}
+	return uids, since >= floor, nil
+}
+
+func add(to domain.UIDSet, also bool, more domain.UIDSet) domain.UIDSet {
+	for _, r := range more {
+		if also {
+			to = to.AddRange(r.Lo, r.Hi)
+		}
+	}
+	return to
+}
+
+// Forget makes Vanished know only what vanished in later transactions.
+func (v *Views) Forget(upTo domain.Tx) { v.forgotten.Store(uint64(upTo)) }
+
+// Granted folds the log up to where the rows are.
+func (v *Views) Granted(_ context.Context, f func(who account.Identifier, owner domain.AccountID)) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.log.all(0)[:v.cursor] {
+		if s.account == domain.DirectoryID || v.log.isErased(s.account) {
+			continue
+		}
+		for _, fact := range s.entry().Transaction.Events {
+			if e, ok := fact.(*event.RightsChanged); ok {
+				f(account.Identifier(e.Identifier), s.account)
+			}
+		}
+	}
+	return nil
+}
+
+// Scripts gives those of the state that Load gives.
+func (v *Views) Scripts(ctx context.Context, id domain.AccountID, _ domain.Seq) (account.Scripts, domain.Tx, error) {
+	s, at, err := v.Load(ctx, id)
+	if err != nil {
+		return account.Scripts{}, 0, err
+	}
+	return s.Scripts, at.Tx, nil
+}
+
+// Digests gives those of the state that Load gives.
+func (v *Views) Digests(ctx context.Context, id domain.AccountID) (account.Digests, error) {
+	s, _, err := v.Load(ctx, id)
+	if err != nil {
+		return account.Digests{}, err
+	}
+	return s.Digests(), nil
+}
+
+// Mend does nothing: Load makes everything anew.
+func (v *Views) Mend(context.Context, domain.AccountID) error { return nil }
 
 // Drop removes an account's rows.
 func (v *Views) Drop(_ context.Context, id domain.AccountID) error {

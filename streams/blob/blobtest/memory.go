@@ -13,6 +13,8 @@ import (
 
 // Memory is a Bucket for tests. It also damages and loses blobs on demand. The zero value is an empty one.
 type Memory struct {
+	Clock func() time.Time // of commits; time.Now if nil
+
 	mu    sync.Mutex
 	blobs map[domain.BlobID]stored
 }
@@ -47,11 +49,18 @@ func (m *Memory) Open(ctx context.Context, id domain.BlobID) (blob.Object, error
 }
 
 // Delete implements blob.Bucket.
-func (m *Memory) Delete(_ context.Context, id domain.BlobID) error {
+func (m *Memory) Delete(ctx context.Context, id domain.BlobID, before time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	b, ok := m.blobs[id]
+	if !ok || !before.IsZero() && !b.modified.Before(before) {
+		return false, nil
+	}
 	delete(m.blobs, id)
-	return nil
+	return true, nil
 }
 
 // List implements blob.Bucket.
@@ -76,6 +85,14 @@ func (m *Memory) Damage(id domain.BlobID, change func([]byte) []byte) {
 	defer m.mu.Unlock()
 	b := m.blobs[id]
 	m.blobs[id] = stored{change(bytes.Clone(b.octets)), b.modified}
+}
+
+// Age makes a blob look as if it had been committed earlier.
+func (m *Memory) Age(id domain.BlobID, by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.blobs[id]
+	m.blobs[id] = stored{b.octets, b.modified.Add(-by)}
 }
 
 // Len counts the blobs.
@@ -104,12 +121,17 @@ func (u *memoryUpload) Commit(ctx context.Context, id domain.BlobID) error {
 		return domain.Errorf(domain.Internal, "the upload is over")
 	}
 	u.done = true
+	clock := u.bucket.Clock
+	if clock == nil {
+		clock = time.Now
+	}
 	u.bucket.mu.Lock()
 	defer u.bucket.mu.Unlock()
+	now := clock()
 	if u.bucket.blobs == nil {
 		u.bucket.blobs = make(map[domain.BlobID]stored)
 	}
-	u.bucket.blobs[id] = stored{u.octets, time.Now()}
+	u.bucket.blobs[id] = stored{u.octets, now}
 	return nil
 }
 

@@ -1,0 +1,164 @@
+package imap
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/projections/door"
+)
+
+// NOTIFY of mailboxes of others (RFC 5465 section 6): those that the client names, or subscribes to, as long as the user may read them. It hears of their
+// messages and of their names; annotations of others' mailboxes and what is new in LIST otherwise are not told. Owners who begin to share are found by the next
+// NOTIFY. What the session itself does there is told, too.
+
+// followed is another account of whose mailboxes a client wants to hear.
+type followed struct {
+	owner owner
+	watch *door.Watch // which leaves its tokens where that of the session's own account does
+	known map[domain.MailboxID]*knownMailbox
+	seen  domain.Tx
+}
+
+// may tells whether a group can be about mailboxes of an owner, as far as names tell.
+func (g *eventGroup) may(o owner, subscribed map[string]bool) bool {
+	for name := range g.filter.names {
+		if strings.HasPrefix(name, o.prefix) || g.filter.kind != "MAILBOXES" && strings.HasPrefix(o.prefix, name+"/") {
+			return true
+		}
+	}
+	if g.filter.kind == "SUBSCRIBED" {
+		for name := range subscribed {
+			if strings.HasPrefix(name, o.prefix) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// follow begins to watch the others whose mailboxes are asked for, and notes what there is. With status it gives what NOTIFY SET STATUS tells.
+func (n *notification) follow(ctx context.Context, c *conn, status bool) (found []notice, err error) {
+	if c.without[aclName] || !slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.filter.names != nil || g.filter.kind == "SUBSCRIBED" }) {
+		return nil, nil
+	}
+	owners, err := c.sharers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range owners {
+		if !slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.may(o, n.subscribed) }) {
+			continue
+		}
+		f := &followed{owner: o}
+		if f.watch, err = c.accounts.WatchWith(ctx, o.id, c.watch); err != nil {
+			if err = c.passOver(ctx, o, c.unlessGone(o, err)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		n.others = append(n.others, f)
+		var more news
+		if err := c.passOver(ctx, o, c.viewOf(ctx, o, func(s *account.State) error {
+			more = n.compareOther(c, s, f)
+			return nil
+		})); err != nil {
+			return nil, err
+		}
+		f.learn(more)
+		found = append(found, more.notices...)
+	}
+	if !status {
+		return nil, nil
+	}
+	return slices.DeleteFunc(found, func(n notice) bool { return n.listing != nil }), nil // RFC 5465 section 3.1: STATUS alone.
+}
+
+// end stops watching others.
+func (n *notification) end() {
+	for _, f := range n.others {
+		f.watch.Close()
+	}
+}
+
+// tellOf sends what has happened in mailboxes of another account.
+func (n *notification) tellOf(ctx context.Context, c *conn, f *followed) error {
+	var found news
+	if err := c.passOver(ctx, f.owner, c.viewOf(ctx, f.owner, func(s *account.State) error {
+		found = n.compareOther(c, s, f)
+		return nil
+	})); err != nil {
+		return err
+	}
+	f.learn(found)
+	c.sendNotices(found.notices)
+	return nil
+}
+
+func (f *followed) learn(of news) {
+	if of.known != nil {
+		f.known, f.seen = of.known, of.tx
+	}
+}
+
+// compareOther finds what has changed in mailboxes that the user may read. It runs inside a View, which may call it again. Without a change known is nil.
+func (n *notification) compareOther(c *conn, s *account.State, f *followed) (found news) {
+	if f.known != nil && s.Tx == f.seen {
+		return found
+	}
+	found.tx, found.known = s.Tx, map[domain.MailboxID]*knownMailbox{}
+	for _, m := range s.Sorted() {
+		if c.readable(s, f.owner, m.ID) == nil {
+			continue
+		}
+		k := f.known[m.ID]
+		found.known[m.ID] = k
+		if k != nil && m.ModSeq <= k.modseq && m.Name == k.name {
+			continue
+		}
+		found.known[m.ID] = know(m)
+		name := f.owner.prefix + m.Name
+		wanted := n.wantsNamed(name)
+		if wanted&mailboxNames != 0 && (k == nil || k.name != m.Name) {
+			l, old := c.listOne(f.owner, s, m, n.subscribed[name]), ""
+			if k != nil {
+				old = f.owner.prefix + k.name
+			}
+			found.notices = append(found.notices, notice{listing: &l, oldName: old})
+		}
+		if wanted&messageEvents == 0 || c.hasSelected(f.owner, m.ID) {
+			continue
+		}
+		if counts, flags := k.differs(m, wanted); counts || flags {
+			found.notices = append(found.notices, c.statusNotice(f.owner, m, counts, flags))
+		}
+	}
+	for id, k := range f.known { // which are gone, or may no longer be read: nothing tells which (RFC 4314 section 6).
+		if name := f.owner.prefix + k.name; found.known[id] == nil && n.wantsNamed(name)&mailboxNames != 0 {
+			found.notices = append(found.notices, notice{listing: &listing{name: name, attributes: attributes(false, "", hasBelow(found.known, k.name))}})
+		}
+	}
+	return found
+}
+
+// wantsNamed gives the events that the client wants to hear of in a mailbox of somebody else.
+func (n *notification) wantsNamed(name string) (all events) {
+	for i := range n.groups {
+		if n.groups[i].filter.covers(name, n.subscribed) {
+			all |= n.groups[i].events
+		}
+	}
+	return all
+}
+
+func hasBelow(known map[domain.MailboxID]*knownMailbox, name string) bool {
+	for k := range maps.Values(known) {
+		if strings.HasPrefix(k.name, name+"/") {
+			return true
+		}
+	}
+	return false
+}

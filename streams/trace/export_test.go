@@ -1,0 +1,4 @@
+package trace
+
+// Flush publishes what waits.
+var Flush = (*Log).flush
