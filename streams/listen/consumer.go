@@ -296,6 +296,13 @@ type puller struct {
 	requests int
 	asked    int
 	timer    *time.Timer
+	idle     idlePin // what the last look found
+}
+
+// idlePin is a pin whose holder was given nothing though there was something to give.
+type idlePin struct {
+	id        string
+	delivered uint64
 }
 
 func newPuller(c *consumer) (*puller, error) {
@@ -309,6 +316,7 @@ func newPuller(c *consumer) (*puller, error) {
 func (p *puller) late() (pin string) {
 	_ = p.sub.Drain()
 	_ = p.c.conn.FlushTimeout(p.c.limits.Request)
+	_, _ = p.c.info(context.Background()) // The server forgets requests that nobody waits for when it is asked about the consumer.
 	for {
 		select {
 		case m := <-p.messages:
@@ -340,6 +348,33 @@ func (p *puller) ask(n int) error {
 	p.reply = p.inbox + "." + strconv.Itoa(p.requests)
 	p.asked = n
 	return p.c.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+p.c.stream+"."+p.c.name, p.reply, text)
+}
+
+// release takes the pin from a holder that asks for nothing while messages wait: a process that was killed, or one that left just before a message
+// came, whose last request the server pinned without looking whether anybody still waits for the answer. It does so at the second look that
+// finds the same. A holder that was only slow is told, and stands in line again.
+func (p *puller) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), p.c.limits.Request)
+	defer cancel()
+	info, err := p.c.info(ctx)
+	if err != nil {
+		return
+	}
+	var found idlePin
+	for _, group := range info.PriorityGroups {
+		if group.PinnedClientID != "" && info.NumPending > 0 && info.NumAckPending == 0 {
+			found = idlePin{id: group.PinnedClientID, delivered: info.Delivered.Consumer}
+		}
+	}
+	if found.id == "" || found != p.idle {
+		p.idle = found
+		return
+	}
+	p.idle = idlePin{}
+	if s, err := p.c.js.Stream(ctx, p.c.stream); err == nil {
+		err = s.UnpinConsumer(ctx, p.c.name, pinGroup)
+		p.c.logger.Info("a consumer is taken over from a process that asks for nothing", "stream", p.c.stream, "consumer", p.c.name, "err", err)
+	}
 }
 
 // receive gives the next message, and asks for up to n when none is to come.
@@ -377,6 +412,9 @@ func (p *puller) receive(ctx context.Context, n int) (*nats.Msg, error) {
 func (p *puller) note(m *nats.Msg) error {
 	switch m.Header.Get("Status") {
 	case "100": // a heartbeat
+		if p.c.pin == "" {
+			p.release()
+		}
 		return nil
 	case "423":
 		return errUnpinned

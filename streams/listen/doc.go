@@ -12,7 +12,7 @@
 // handled again. Handlers must be idempotent.
 //
 // One at a time. Of several processes that run a listener, the server gives entries to one (a pinned client); when it goes away another takes
-// over within Limits.Takeover. A process that is cut off may finish what it has in hand beside its successor.
+// over within Limits.Takeover, or a few seconds when it left nothing half done. A process that is cut off may finish what it has in hand beside its successor.
 //
 // Durability. No entry is handled before it is synced: see streams.Log. A dead letter is synced before its entry is acknowledged.
 //
