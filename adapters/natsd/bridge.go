@@ -23,7 +23,7 @@ type bridge struct {
 	mu     sync.Mutex
 	faults map[string]error // by stream
 	fault  chan struct{}    // closed by the first of them
-	last   error
+	last   error            // of the server's giving up, once it has
 }
 
 func newBridge(log *slog.Logger) *bridge {
@@ -87,7 +87,9 @@ func (b *bridge) record(level slog.Level, format string, v ...any) string {
 	b.log.Log(context.Background(), level, text)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last = errors.New(text)
+	if !b.fatal.Load() { // other parts of the server go on complaining
+		b.last = errors.New(text)
+	}
 	return text
 }
 

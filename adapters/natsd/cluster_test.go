@@ -2,7 +2,6 @@ package natsd_test
 
 import (
 	"context"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,14 +13,7 @@ import (
 
 // TestADirectoryBelongsToOneNode: under another name, or alone, the server would remove or miss what is in it.
 func TestADirectoryBelongsToOneNode(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := unused(t)
 	secret, err := cluster.New().TLS()
 	if err != nil {
 		t.Fatal(err)

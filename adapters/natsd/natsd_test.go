@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/integration/ports"
 )
 
 func start(t *testing.T, cfg natsd.Config) *natsd.Server {
@@ -251,7 +251,7 @@ func TestListen(t *testing.T) {
 // TestDurability asks a server that has a monitoring address, with both settings.
 func TestDurability(t *testing.T) {
 	for _, always := range []bool{true, false} {
-		port := freePort(t)
+		port := ports.Free(t)
 		s, err := server.NewServer(&server.Options{
 			Host: "127.0.0.1", Port: -1, HTTPHost: "127.0.0.1", HTTPPort: port, JetStream: true, StoreDir: t.TempDir(), SyncAlways: always, NoSigs: true, NoLog: true,
 		})
@@ -274,14 +274,4 @@ func TestDurability(t *testing.T) {
 			t.Errorf("with always=%v: %+v, %s", always, d, d.String())
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -3,7 +3,6 @@ package natsd_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/streampost/streampost/adapters/natsd"
+	"github.com/streampost/streampost/integration/ports"
 	"github.com/streampost/streampost/ops/cluster"
 )
 
@@ -54,12 +54,7 @@ func formed(t *testing.T, n int) *trio {
 // unused is an address that nobody listens on.
 func unused(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", ports.Free(t))
 }
 
 // place adds a server that does not run yet.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/adapters/webadmin"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/integration/ports"
 	"github.com/streampost/streampost/ops/cluster"
 	"github.com/streampost/streampost/ops/config"
 	"github.com/streampost/streampost/streams/nodes"
@@ -69,14 +69,7 @@ func trio(t *testing.T) (all []*core, start func(n int)) {
 	secret := cluster.New()
 	var addresses []string
 	for range all {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addresses = append(addresses, l.Addr().String())
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", ports.Free(t)))
 	}
 	dir := t.TempDir()
 	start = func(n int) {
