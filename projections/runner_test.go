@@ -17,6 +17,7 @@ import (
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections"
 	"github.com/streampost/streampost/projections/counters"
 	"github.com/streampost/streampost/projections/dirview"
@@ -29,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// database/sql's opener ends a moment after its DB is closed.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
+	leaks.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
 }
 
 var alice, bob = domain.NewAccountID([10]byte{1}), domain.NewAccountID([10]byte{2})
@@ -48,7 +49,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	b := &bench{T: t, ctx: ctx, dir: t.TempDir(), log: projectiontest.New(1), logged: new(lines), end: func() {}}
 	b.cfg = projections.Config{

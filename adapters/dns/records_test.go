@@ -28,7 +28,11 @@ func TestTexts(t *testing.T) {
 		s.TXT(name, "x")
 		s.Let(name, way)
 	}
-	r, err := New(Config{Servers: []string{s.Addr}, Timeout: 200 * time.Millisecond, Tries: 1})
+	patient, err := New(Config{Servers: []string{s.Addr}, Timeout: time.Minute, Tries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasty, err := New(Config{Servers: []string{s.Addr}, Timeout: 200 * time.Millisecond, Tries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +42,10 @@ func TestTexts(t *testing.T) {
 		"long.example": "[" + strings.Repeat("x", 3000) + "] <nil>", "huge.example": "[] too_large", "many.example": "[] too_large", "servfail.example": "[] unavailable", "refused.example": "[] unavailable",
 		"cut.example": "[] unavailable", "another.example": "[] unavailable", "loop.example": "[] <nil>", "a.example": "[] unavailable", "garbage.example": "[] unavailable",
 	} {
+		r := patient
+		if name == "garbage.example" || name == "another.example" { // for whose answers one waits in vain
+			r = hasty
+		}
 		got, err := r.TXT(t.Context(), name)
 		told := kind(err)
 		if domain.Is(err, domain.TooLarge) {
@@ -81,7 +89,7 @@ func TestWhatWasValidated(t *testing.T) {
 		"_25._tcp.mx.example.net. TLSA 3 1 1 "+strings.Repeat("ab", 32), "_25._tcp.mx.example.net. TLSA 2 0 0 00ff")
 	server.Sign("example.net")
 	for trust, want := range map[Trust]bool{TrustNone: false, TrustLoopback: true, TrustAll: true} {
-		r, err := New(Config{Servers: []string{server.Addr}, Timeout: 10 * time.Second, Trust: trust})
+		r, err := New(Config{Servers: []string{server.Addr}, Timeout: time.Minute, Trust: trust})
 		if err != nil {
 			t.Fatal(err)
 		}

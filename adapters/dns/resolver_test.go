@@ -13,14 +13,14 @@ import (
 	"github.com/streampost/streampost/adapters/dns/dnstest"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/delivery"
-	"go.uber.org/goleak"
+	"github.com/streampost/streampost/integration/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 func resolver(t *testing.T, servers ...string) *Resolver {
 	t.Helper()
-	r, err := New(Config{Servers: servers, Timeout: 10 * time.Second})
+	r, err := New(Config{Servers: servers, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

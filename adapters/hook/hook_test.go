@@ -15,11 +15,11 @@ import (
 
 	"github.com/streampost/streampost/adapters/hook"
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections/processing"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // server answers with each of some handlers in turn, the last one again and again.
 func server(t *testing.T, answers ...func(http.ResponseWriter, *http.Request)) (url string, asked func() int) {
@@ -74,7 +74,7 @@ func TestAHookIsAsked(t *testing.T) {
 		}
 		text(`{"action":"park","repository":"virus","cause":"eicar","header":[{"name":"X-A","value":"b"}],"attributes":{"seen":"1"}}`)(w, r)
 	})
-	reply, err := client(t).Ask(t.Context(), processing.Destination{URL: url, Timeout: 10 * time.Second, Secret: file}, &processing.Request{
+	reply, err := client(t).Ask(t.Context(), processing.Destination{URL: url, Timeout: time.Minute, Secret: file}, &processing.Request{
 		Key: "k-1", Sender: "alice@example.org", Recipients: []string{"bob@example.net"}, Header: "Subject: hello\r\n",
 	})
 	if err != nil || reply.Action != "park" || reply.Repository != "virus" || reply.Header[0].Value != "b" || reply.Attributes["seen"] != "1" {
@@ -107,7 +107,7 @@ func TestWhatAHookMayAnswer(t *testing.T) {
 		{"too much", []func(http.ResponseWriter, *http.Request){text(`{"text":"` + strings.Repeat("a", 1<<20) + `"}`)}, 1, domain.Invalid, false},
 	} {
 		url, asked := server(t, c.answers...)
-		_, err := client(t).Ask(t.Context(), processing.Destination{URL: url, Timeout: 10 * time.Second, Retries: 2}, &processing.Request{})
+		_, err := client(t).Ask(t.Context(), processing.Destination{URL: url, Timeout: time.Minute, Retries: 2}, &processing.Request{})
 		if (err == nil) != c.ok || err != nil && !domain.Is(err, c.kind) || asked() != c.asked {
 			t.Errorf("%s: %v after %d questions", c.name, err, asked())
 		}

@@ -19,11 +19,11 @@ import (
 	"github.com/streampost/streampost/adapters/netline"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections/door/doortest"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 const (
 	alice    = "alice@example.org"
@@ -114,7 +114,7 @@ func (s *testServer) listen(implicitTLS bool) string {
 	ended := make(chan error, 1)
 	go func() { ended <- s.server.Serve(context.Background(), l, implicitTLS) }()
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		if err := s.server.Shutdown(ctx); err != nil {
 			s.t.Errorf("shutdown: %v", err)
@@ -176,7 +176,7 @@ func (s *testServer) connect() *client {
 }
 
 func newClient(t testing.TB, conn net.Conn) *client {
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second)) // a test that hangs fails.
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // a test that hangs fails.
 	return &client{t: t, conn: conn, r: bufio.NewReader(conn)}
 }
 

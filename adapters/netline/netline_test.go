@@ -19,10 +19,10 @@ import (
 	"time"
 
 	"github.com/streampost/streampost/domain"
-	"go.uber.org/goleak"
+	"github.com/streampost/streampost/integration/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -391,7 +391,7 @@ func TestSelfSignedCertificate(t *testing.T) {
 
 	handshakes := make(chan *tls.Conn, 1)
 	l := listen(t, Config{}, func(c *Conn) {
-		s, err := Handshake(context.Background(), c, made.Config(0), 10*time.Second)
+		s, err := Handshake(context.Background(), c, made.Config(0), time.Minute)
 		if err == nil {
 			if Of(s) != c {
 				t.Error("Of does not find the Conn below TLS")
@@ -423,7 +423,7 @@ func TestResumedSessionsKnowTheCertificate(t *testing.T) {
 	}
 	config := certificate.Config(0)
 	l := listen(t, Config{}, func(c *Conn) {
-		secure, err := Handshake(t.Context(), c, config, 10*time.Second)
+		secure, err := Handshake(t.Context(), c, config, time.Minute)
 		if err != nil {
 			t.Error(err)
 			return

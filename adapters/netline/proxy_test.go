@@ -84,7 +84,7 @@ func TestTheProxysHeaderComesBeforeTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := listen(t, Config{Proxies: loopback}, func(c *Conn) {
-		secure, err := Handshake(t.Context(), c, certificate.Config(0), 10*time.Second)
+		secure, err := Handshake(t.Context(), c, certificate.Config(0), time.Minute)
 		if err != nil {
 			t.Error(err)
 			return

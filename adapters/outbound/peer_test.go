@@ -27,10 +27,10 @@ import (
 	"github.com/streampost/streampost/domain/dane"
 	"github.com/streampost/streampost/domain/delivery"
 	"github.com/streampost/streampost/domain/queue"
-	"go.uber.org/goleak"
+	"github.com/streampost/streampost/integration/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // peer is a server that answers as it is told. Its answers are by the beginning of a command; "" is the greeting, "." the end of a message. An answer of "close" closes, one of
 // "hang" never comes.
@@ -338,7 +338,7 @@ func open(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.
 // send delivers and writes the outcomes in short.
 func send(t *testing.T, s *Sender, e *queue.Entry) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	outcomes, reached := s.Deliver(ctx, e, open)
 	var b strings.Builder

@@ -15,16 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/streampost/streampost/adapters/netline"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections/door/doortest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 const (
 	alice    = "alice@example.org"
@@ -121,7 +120,7 @@ func (s *testServer) listen(implicitTLS bool) string {
 	ended := make(chan error, 1)
 	go func() { ended <- s.server.Serve(context.Background(), l, implicitTLS) }()
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		if err := s.server.Shutdown(ctx); err != nil {
 			s.t.Errorf("shutdown: %v", err)
@@ -173,7 +172,7 @@ func (s *testServer) connect() *client {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second)) // a test that hangs fails.
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // a test that hangs fails.
 	return &client{t: s.t, conn: conn, r: bufio.NewReader(conn)}
 }
 

@@ -98,7 +98,7 @@ func FuzzSession(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		r := bufio.NewReader(conn)
 		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+OK ") {
 			t.Fatalf("%q, %v", line, err)

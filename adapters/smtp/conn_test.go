@@ -56,6 +56,15 @@ func TestLimitsOnConnections(t *testing.T) {
 	c.expectEnd()
 }
 
+// reads waits until the server has read the beginning of a message.
+func (s *site) reads() {
+	for begun := false; !begun; {
+		for _, l := range s.listening() {
+			begun = begun || l.Busy() > 0
+		}
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	s := start(t, MX)
 	idle, busy, secure := s.hello(), s.hello(), s.dialTLS()
@@ -63,11 +72,7 @@ func TestShutdown(t *testing.T) {
 	secure.do("EHLO x", "250 ")
 	busy.envelope("x@example.net", "alice@example.org")
 	busy.send("Subject: begun\r\n")
-	for begun := false; !begun; { // The server has read the beginning of the message.
-		for _, l := range s.listening() {
-			begun = begun || l.Busy() > 0
-		}
-	}
+	s.reads()
 	done := make(chan error, 1)
 	go func() { done <- s.server.Shutdown(context.Background()) }()
 	for _, c := range []*client{idle, secure} {
@@ -93,6 +98,7 @@ func TestShutdownGivesUpInTime(t *testing.T) {
 	c := s.hello()
 	c.envelope("x@example.net", "alice@example.org")
 	c.send("Subject: never ends\r\n")
+	s.reads()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.server.Shutdown(ctx); err == nil {

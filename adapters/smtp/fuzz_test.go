@@ -62,7 +62,7 @@ func FuzzSMTPSession(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		go func() {
 			_, _ = c.Write(in)
 			_ = c.(*net.UnixConn).CloseWrite()

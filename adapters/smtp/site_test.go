@@ -16,12 +16,12 @@ import (
 	"github.com/streampost/streampost/adapters/netline"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections/door"
 	"github.com/streampost/streampost/projections/door/doortest"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // site is a server with the local domain example.org and the users alice, whose password is "secret", and bob, who cannot log in.
 type site struct {
@@ -116,7 +116,7 @@ func (s *site) dialTLS() *client {
 
 func newClient(t testing.TB, c net.Conn) *client {
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute)) // So that a test that waits in vain ends.
+	_ = c.SetDeadline(time.Now().Add(5 * time.Minute)) // So that a test that waits in vain ends.
 	return &client{t, c, bufio.NewReader(c)}
 }
 

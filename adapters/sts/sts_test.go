@@ -19,10 +19,10 @@ import (
 	"github.com/streampost/streampost/adapters/dns/dnstest"
 	"github.com/streampost/streampost/adapters/sts"
 	"github.com/streampost/streampost/domain/tlsrpt"
-	"go.uber.org/goleak"
+	"github.com/streampost/streampost/integration/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // world is DNS, a web server for example.com and a clock.
 type world struct {

@@ -15,12 +15,12 @@ import (
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/delivery"
 	"github.com/streampost/streampost/domain/queue"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections/outgoing"
 	streamqueue "github.com/streampost/streampost/streams/queue"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // clock is moved by hand.
 type clock struct {
@@ -240,7 +240,7 @@ func (s *site) accept(m outgoing.Mail, to ...string) {
 // until waits for something to be true of the queue.
 func (s *site) until(what string, is func(*queue.State) bool) {
 	s.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		changed := s.queue.Changed()
 		ok := false

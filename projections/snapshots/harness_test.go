@@ -17,6 +17,7 @@ import (
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/domain/message"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/projections"
 	"github.com/streampost/streampost/projections/blobs"
 	"github.com/streampost/streampost/projections/changes"
@@ -34,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// database/sql's opener ends a moment after its DB is closed.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
+	leaks.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
 }
 
 var alice, bob = domain.NewAccountID([10]byte{1}), domain.NewAccountID([10]byte{2})
@@ -81,7 +82,7 @@ func start(t tb, place string, log projections.Log, rules []projections.Projecti
 		t.Fatal(err)
 	}
 	limits.VerifyEvery = -1
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	n := &node{ctx: ctx, place: place, runner: projections.NewRunner(projections.Config{Log: log, Views: views, Projections: rules, Logger: slog.New(slog.DiscardHandler), Limits: limits})}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = n.runner.Run(ctx) }()

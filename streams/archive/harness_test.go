@@ -11,13 +11,13 @@ import (
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
+	"github.com/streampost/streampost/integration/leaks"
 	"github.com/streampost/streampost/streams"
 	"github.com/streampost/streampost/streams/archive"
 	"github.com/streampost/streampost/streams/blob/blobtest"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // world is a log on an embedded server and its archive, which outlives it.
 type world struct {

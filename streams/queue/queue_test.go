@@ -16,11 +16,11 @@ import (
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/queue"
+	"github.com/streampost/streampost/integration/leaks"
 	store "github.com/streampost/streampost/streams/queue"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // site is a NATS server and queues on it.
 type site struct {
@@ -292,7 +292,7 @@ func TestANodeThatFellBehindACut(t *testing.T) {
 	for changed := late.Changed(); len(ids(late)) != 5; changed = late.Changed() {
 		select {
 		case <-changed:
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%v", ids(late))
 		}
 	}

@@ -20,7 +20,7 @@ func spooled(id queue.ID) queue.Record {
 // handled runs a handler of the spool until the test ends.
 func handled(t *testing.T, q *store.Queue, cfg store.SubscriberConfig, handle store.Handle) {
 	t.Helper()
-	router, err := store.NewRouter(q, queue.Spool, cfg, 10*time.Second, handle)
+	router, err := store.NewRouter(q, queue.Spool, cfg, time.Minute, handle)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -67,7 +68,7 @@ func Serve(t testing.TB, handle dns.HandlerFunc) string {
 	if packets == nil {
 		t.Fatal("no port is free for UDP and TCP")
 	}
-	for _, s := range []*dns.Server{{Listener: l, Handler: handle}, {PacketConn: packets, Handler: handle}} {
+	for _, s := range []*dns.Server{{Listener: l, Handler: handle, ReadTimeout: time.Minute}, {PacketConn: packets, Handler: handle}} {
 		started, done := make(chan struct{}), make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
 		go func() { defer close(done); _ = s.ActivateAndServe() }()
