@@ -1,5 +1,16 @@
 package natsd
 
+import (
+	"context"
+	"time"
+)
+
+// On a busy machine elections take longer than anybody wants to wait for a stop.
+func init() { handOverTime = time.Minute }
+
+// HandOver is what a stop does first.
+func (s *Server) HandOver(ctx context.Context) (gave int, left []string) { return s.handOver(ctx) }
+
 // PeerOf is peerOf.
 var PeerOf = peerOf
 

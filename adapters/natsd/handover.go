@@ -15,19 +15,21 @@ import (
 // This file makes a planned stop of a node cheap: what a node leads others lead before it goes. The servers elect a new leader only four to nine seconds
 // after they have heard the last of one that just went; one that steps down names the next.
 
+// handOverTime bounds how long a node that stops waits until others lead. Only tests change it.
+var handOverTime = 5 * time.Second
+
 const (
-	// handOverTime bounds how long a node that stops waits until others lead.
-	handOverTime = 5 * time.Second
 	// handOverEvery is how often it looks, and steps down again where it was chosen once more.
 	handOverEvery = 20 * time.Millisecond
 	// commandTime bounds one answer of the leader of the cluster, which is lost when another is elected meanwhile.
 	commandTime = 5 * time.Second
 )
 
-// handOver has other nodes lead what this one leads. It returns when they do, or when there is nobody who could, or after handOverTime.
-func (s *Server) handOver(ctx context.Context) {
+// handOver has other nodes lead what this one leads. It returns when they do, or when there is nobody who could, or after handOverTime; and tells how much it gave
+// up, and what of that nobody leads yet.
+func (s *Server) handOver(ctx context.Context) (gave int, left []string) {
 	if s.system == nil {
-		return
+		return 0, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTime)
 	defer cancel()
@@ -35,16 +37,16 @@ func (s *Server) handOver(ctx context.Context) {
 	tick := time.NewTicker(handOverEvery)
 	defer tick.Stop()
 	for {
-		left, err := s.stepDown(ctx, given)
-		if err == nil && len(left) == 0 {
+		still, err := s.stepDown(ctx, given)
+		if err == nil && len(still) == 0 {
 			s.cfg.Logger.Debug("other nodes lead the log", "streams", len(given), "took", time.Since(began).Round(time.Millisecond))
-			return
+			return len(given), nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			s.cfg.Logger.Warn("this node stops before another leads what it led; to notice that takes the others some seconds", "streams", left, "error", err)
-			return
+			s.cfg.Logger.Warn("this node stops before another leads what it led; to notice that takes the others some seconds", "streams", still, "error", err)
+			return len(given), still
 		}
 	}
 }

@@ -42,9 +42,9 @@ func (c *trio) whole(stream string, messages uint64, nodes ...int) {
 	}
 }
 
-// soon is a context that ends after a minute.
+// soon is a context that ends after some minutes.
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -88,9 +88,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 	c.start(3)
 	c.whole("LOG", 100, 0, 3, fifth)
-	if _, err := js.Publish(t.Context(), "LOG.a", nil); err != nil {
-		t.Fatal(err)
-	}
+	insist(t, js, "LOG.a", 1, "the last")
 	c.whole("LOG", 101, 0, 3, fifth)
 }
 

@@ -92,7 +92,7 @@ func TestDiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	acked := uint64(1)
 	for full := false; !full; {
@@ -260,7 +260,7 @@ func TestDurability(t *testing.T) {
 		}
 		s.Start()
 		defer s.Shutdown()
-		if !s.ReadyForConnections(10 * time.Second) {
+		if !s.ReadyForConnections(time.Minute) {
 			t.Fatal("the server does not start")
 		}
 		monitor := fmt.Sprintf("http://127.0.0.1:%d", port)

@@ -1,9 +1,9 @@
 package natsd_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -13,11 +13,7 @@ func TestACrashWhileACopyIsFilledAnew(t *testing.T) {
 	t.Parallel()
 	c := formed(t, 3)
 	js := c.stream("LOG", 3, 0)
-	for range 100 {
-		if _, err := js.Publish(t.Context(), "LOG.a", bytes.Repeat([]byte("x"), 100_000)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	insist(t, js, "LOG.a", 100, strings.Repeat("x", 100_000))
 	c.whole("LOG", 100, 0, 1, 2)
 	c.stop(1)
 	c.damage(1, "LOG")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -55,11 +56,7 @@ func TestRefill(t *testing.T) {
 	t.Parallel()
 	c := formed(t, 3)
 	js := c.stream("LOG", 3, 0)
-	for range 100 { // of which the first block file holds some 80
-		if _, err := js.Publish(t.Context(), "LOG.a", bytes.Repeat([]byte("x"), 100_000)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	insist(t, js, "LOG.a", 100, strings.Repeat("x", 100_000)) // of which the first block file holds some 80
 	c.whole("LOG", 100, 0, 1, 2)
 	consumer, err := js.CreateConsumer(t.Context(), "LOG", jetstream.ConsumerConfig{Durable: "reader", AckPolicy: jetstream.AckExplicitPolicy})
 	if err != nil {

@@ -175,7 +175,8 @@ func (cfg *Config) options() (*server.Options, error) {
 	if number == 0 {
 		number = server.RANDOM_PORT
 	}
-	opts.DontListen, opts.Host, opts.Port, opts.TLSConfig = false, host, number, cfg.TLS
+	opts.DontListen, opts.Host, opts.Port = false, host, number
+	opts.TLSConfig, opts.TLSTimeout = cfg.TLS, loginTimeout.Seconds()
 	return opts, nil
 }
 

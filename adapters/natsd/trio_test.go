@@ -104,9 +104,9 @@ func (c *trio) running() (all []*natsd.Server) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after a minute it is not so that %s", what)
+			t.Fatalf("after 3 minutes it is not so that %s", what)
 		}
 	}
 }
@@ -136,12 +136,19 @@ func (c *trio) stream(name string, copies, messages int) jetstream.JetStream {
 		_, err := js.CreateStream(c.t.Context(), cfg)
 		return err == nil
 	})
-	for i := range messages {
-		if _, err := js.Publish(c.t.Context(), name+".a", fmt.Appendf(nil, "message %d", i)); err != nil {
-			c.t.Fatal(err)
-		}
-	}
+	insist(c.t, js, name+".a", messages, "message")
 	return js
+}
+
+// insist writes n messages, each once, however often that has to be tried while a stream elects a leader.
+func insist(t *testing.T, js jetstream.JetStream, subject string, n int, text string) {
+	t.Helper()
+	for i := range n {
+		eventually(t, "a message is stored", func() bool {
+			_, err := js.Publish(t.Context(), subject, []byte(text), jetstream.WithMsgID(fmt.Sprint(subject, n, i)))
+			return err == nil
+		})
+	}
 }
 
 // leads is who leads a stream, in the words of one server.

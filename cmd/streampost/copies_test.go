@@ -162,9 +162,9 @@ func TestClusterRepairsItself(t *testing.T) {
 	}
 	until := func(what string, is func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("after a minute it is not so that %s: the copies are %+v, %+v, %+v", what, all[0].own(t, "LOG"), all[1].own(t, "LOG"), all[2].own(t, "LOG"))
+				t.Fatalf("after 3 minutes it is not so that %s: the copies are %+v, %+v, %+v", what, all[0].own(t, "LOG"), all[1].own(t, "LOG"), all[2].own(t, "LOG"))
 			}
 		}
 	}
@@ -172,10 +172,11 @@ func TestClusterRepairsItself(t *testing.T) {
 		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LOG", Subjects: []string{"log"}, Replicas: 3, DenyDelete: true, DenyPurge: true})
 		return err == nil
 	})
-	for range 100 { // more than one block file
-		if _, err := js.Publish(t.Context(), "log", bytes.Repeat([]byte("x"), 100_000)); err != nil {
-			t.Fatal(err)
-		}
+	for i := range 100 { // more than one block file
+		until("a message is stored", func() bool { // once, however often that has to be tried while the stream elects a leader
+			_, err := js.Publish(t.Context(), "log", bytes.Repeat([]byte("x"), 100_000), jetstream.WithMsgID(fmt.Sprint(i)))
+			return err == nil
+		})
 	}
 	whole := func() bool {
 		good := 0
@@ -236,9 +237,9 @@ func TestLogRepair(t *testing.T) {
 	all, start := trio(t)
 	until := func(what string, is func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("after a minute it is not so that %s: the copies are %+v, %+v, %+v", what, all[0].own(t, "LOG"), all[1].own(t, "LOG"), all[2].own(t, "LOG"))
+				t.Fatalf("after 3 minutes it is not so that %s: the copies are %+v, %+v, %+v", what, all[0].own(t, "LOG"), all[1].own(t, "LOG"), all[2].own(t, "LOG"))
 			}
 		}
 	}
@@ -250,10 +251,11 @@ func TestLogRepair(t *testing.T) {
 		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LOG", Subjects: []string{"log"}, Replicas: 3, DenyDelete: true, DenyPurge: true})
 		return err == nil
 	})
-	for range 100 { // more than one block file
-		if _, err := js.Publish(t.Context(), "log", bytes.Repeat([]byte("x"), 100_000)); err != nil {
-			t.Fatal(err)
-		}
+	for i := range 100 { // more than one block file
+		until("a message is stored", func() bool { // once, however often that has to be tried while the stream elects a leader
+			_, err := js.Publish(t.Context(), "log", bytes.Repeat([]byte("x"), 100_000), jetstream.WithMsgID(fmt.Sprint(i)))
+			return err == nil
+		})
 	}
 	repair := func(n int, order webadmin.RepairOrder) (sum webadmin.LogRepair, told []nodes.Repaired) {
 		t.Helper()

@@ -125,20 +125,20 @@ func asked(ts *testscript.TestScript, data, method, path, body string) (status i
 
 // waits waits until the server of a data directory has no open task: waits DATA
 func waits(ts *testscript.TestScript, _ bool, args []string) {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		_, waiting := asked(ts, args[0], "GET", "/tasks?status=waiting", "")
 		_, running := asked(ts, args[0], "GET", "/tasks?status=inProgress", "")
 		if strings.TrimSpace(waiting) == "[]" && strings.TrimSpace(running) == "[]" {
 			return
 		}
 	}
-	ts.Fatalf("there are open tasks after 30 s")
+	ts.Fatalf("there are open tasks after a minute")
 }
 
 // shows waits until the answer to a GET holds a text: shows DATA PATH TEXT
 func shows(ts *testscript.TestScript, _ bool, args []string) {
 	text := ""
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, text = asked(ts, args[0], "GET", args[1], ""); strings.Contains(text, args[2]) {
 			return
 		}
@@ -151,7 +151,7 @@ func ready(ts *testscript.TestScript, _ bool, _ []string) {
 	offset, err := strconv.Atoi(ts.Getenv("OFFSET"))
 	ts.Check(err)
 	url := fmt.Sprintf("http://127.0.0.1:%d/readyz", 8000+offset)
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get(url)
 		if err == nil {
 			resp.Body.Close()
@@ -160,7 +160,7 @@ func ready(ts *testscript.TestScript, _ bool, _ []string) {
 			}
 		}
 	}
-	ts.Fatalf("the server is not ready after a minute")
+	ts.Fatalf("the server is not ready after three minutes")
 }
 
 // fifo makes a named pipe that nobody writes to: fifo NAME
@@ -192,7 +192,7 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", 1124+offset))
 	ts.Check(err)
 	defer c.Close()
-	ts.Check(c.SetDeadline(time.Now().Add(time.Minute)))
+	ts.Check(c.SetDeadline(time.Now().Add(3 * time.Minute)))
 	body := strings.ReplaceAll(ts.ReadFile(args[1]), "\n", "\r\n")
 	_, err = fmt.Fprintf(c, "LHLO test\r\nMAIL FROM:<>\r\nRCPT TO:<%s>\r\nDATA\r\n", args[0])
 	ts.Check(err)
@@ -225,7 +225,7 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
 	ts.Check(err)
 	ts.Defer(func() { c.Close() })
-	ts.Check(c.SetDeadline(time.Now().Add(time.Minute)))
+	ts.Check(c.SetDeadline(time.Now().Add(3 * time.Minute)))
 	greeting := make([]byte, 4096)
 	_, err = c.Read(greeting)
 	ts.Check(err)
