@@ -27,7 +27,7 @@ import (
 // Streams that commit at the same time need more connections than there are: each gets all that it needs, one after the other. So do comparisons,
 // which hold a snapshot of every view.
 func TestFewConnections(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	views, err := postgres.Open(ctx, pgtest.Shared(t).Database(t), postgres.Options{Connections: 16})
 	if err != nil {

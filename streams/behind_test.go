@@ -77,7 +77,7 @@ func settleBehind(t *testing.T, had, answers int, stored ...string) (seq domain.
 		s.had = s.has[:had]
 		l := &Log{js: refuser{}, cfg: Config{Limits: Limits{}.withDefaults()}}
 		p := newPublication(s, "acct.a", 3, [16]byte{}, []byte("mine"))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		err = l.settle(ctx, p, errExpectsAnother)
 		seq = p.seq

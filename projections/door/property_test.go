@@ -222,7 +222,7 @@ func TestLinearizable(t *testing.T) {
 		}
 		clients.Wait()
 		n.Log.Before = nil
-		if result := porcupine.CheckOperationsTimeout(mailboxModel.ToModel(), history, 20*time.Second); result != porcupine.Ok {
+		if result := porcupine.CheckOperationsTimeout(mailboxModel.ToModel(), history, 2*time.Minute); result != porcupine.Ok {
 			t.Fatalf("seed %d: the history is not linearizable (%s)", seed, result)
 		}
 	}

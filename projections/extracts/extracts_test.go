@@ -157,7 +157,7 @@ func (w *world) deliver(files ...[3]string) domain.EmailID {
 
 func (w *world) caughtUp() {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
 	defer cancel()
 	stream := w.log.StreamOf(w.id)
 	head, _ := w.log.Head(ctx, stream)

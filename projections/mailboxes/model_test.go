@@ -104,7 +104,7 @@ func (m *model) start(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	m.ctx = ctx
 	m.views, m.lost = &crashing{Views: store}, false
 	m.runner = projections.NewRunner(projections.Config{

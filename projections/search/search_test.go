@@ -222,7 +222,7 @@ func (m *model) deliver(id domain.AccountID, mailbox, text string) {
 }
 
 func (m *model) wait(t rapid.TB) {
-	ctx, cancel := context.WithTimeout(m.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(m.ctx, 5*time.Minute)
 	defer cancel()
 	stream := m.log.StreamOf(m.ids[0])
 	head, _ := m.log.Head(ctx, stream)

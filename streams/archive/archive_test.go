@@ -826,7 +826,7 @@ func TestBucketAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	ended := make(chan error)
 	go func() { ended <- w.archiver.Run(ctx) }()
-	for deadline := time.Now().Add(30 * time.Second); w.archiver.Stats().Segments == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); w.archiver.Stats().Segments == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is archived")
 		}

@@ -106,7 +106,7 @@ func TestCollectHoldsNothingUp(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the log is not archived while the archive is collected")
 		}
 	}}

@@ -15,12 +15,12 @@ import (
 // jetStream runs a NATS server in this process.
 func jetStream(t *testing.T) *nats.Conn {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, AuthTimeout: 60})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Start()
-	conn, err := nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(-1))
+	conn, err := nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(-1), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

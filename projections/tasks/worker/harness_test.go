@@ -79,7 +79,7 @@ func (s *site) close() {
 
 // deadline ends a test that hangs.
 func deadline(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -150,7 +150,7 @@ func (s *site) start(name string, kinds []worker.Kind, options ...func(*worker.C
 	})
 	c := worker.Config{
 		Node: name, Log: n.log, View: view{runner, s.log}, Kinds: kinds, Alive: func(string) bool { return true },
-		Limits: worker.Limits{Progress: time.Millisecond, Sweep: 20 * time.Millisecond, Record: 50 * time.Millisecond, Retry: time.Millisecond},
+		Limits: worker.Limits{Progress: time.Millisecond, Sweep: 20 * time.Millisecond, Record: time.Minute, Retry: time.Millisecond, View: time.Minute},
 	}
 	for _, o := range options {
 		o(&c)
@@ -180,7 +180,10 @@ func (s *site) start(name string, kinds []worker.Kind, options ...func(*worker.C
 	return n
 }
 
-// shutDown ends the process in order, kill does not.
+// mortals are nodes that are killed, which keep nobody waiting then for a log that is away.
+func mortals(c *worker.Config) { c.Limits.Record = 50 * time.Millisecond }
+
+// shutDown ends the process in order, kill does not, which is for mortals.
 func (n *node) shutDown() { n.end(true) }
 func (n *node) kill()     { n.end(false) }
 

@@ -222,9 +222,9 @@ func TestKilled(t *testing.T) {
 		n.kill()
 		s.close()
 		s.open()
-		return s.start("n1", kinds)
+		return s.start("n1", kinds, mortals)
 	}
-	n := s.start("n1", kinds)
+	n := s.start("n1", kinds, mortals)
 	dig, blast := n.submit("dig", ""), n.submit("blast", "")
 	for range 2 {
 		shop.next(t)
@@ -253,7 +253,7 @@ func TestKilledWhileItIsToStop(t *testing.T) {
 		<-deaf
 		return nil, nil
 	}}}
-	n := s.start("n1", kinds)
+	n := s.start("n1", kinds, mortals)
 	id := n.submit("deaf", "")
 	<-began
 	if err := n.Cancel(deadline(t), "bob", id); err != nil {
@@ -263,7 +263,7 @@ func TestKilledWhileItIsToStop(t *testing.T) {
 	n.log.away.Store(true)
 	close(deaf)
 	n.kill()
-	n = s.start("n1", kinds)
+	n = s.start("n1", kinds, mortals)
 	if got := n.becomes(id, task.Cancelled); got.CancelledBy != "bob" || got.Attempt != 1 {
 		t.Errorf("the task is %+v", got)
 	}
@@ -273,12 +273,12 @@ func TestKilledWhileItIsToStop(t *testing.T) {
 func TestATaskThatKillsItsNodeIsGivenUp(t *testing.T) {
 	s, shop := inMemory(t), newWorkshop()
 	kinds := []worker.Kind{shop.kind("n1", worker.Kind{Name: "dig", Resumable: true})}
-	n := s.start("n1", kinds)
+	n := s.start("n1", kinds, mortals)
 	id := n.submit("dig", "")
 	for range task.MaxDeaths {
 		shop.next(t)
 		n.kill()
-		n = s.start("n1", kinds)
+		n = s.start("n1", kinds, mortals)
 	}
 	if got := n.becomes(id, task.Failed); !strings.Contains(got.Error, "3 times") || got.Attempt != task.MaxDeaths {
 		t.Errorf("the task is %+v", got)
@@ -385,7 +385,7 @@ func TestViewThatIsLate(t *testing.T) {
 	shop := newWorkshop()
 	var view late
 	n := inMemory(t).start("n1", []worker.Kind{shop.kind("n1", worker.Kind{Name: "dig"})}, func(c *worker.Config) {
-		view.View, c.View, c.Limits.View = c.View, &view, 250*time.Millisecond // in which rows must come when nothing is late
+		view.View, c.View, c.Limits.View = c.View, &view, 3*time.Second // in which rows must come when nothing is late
 	})
 	first := n.submit("dig", "")
 	job := shop.next(t)
@@ -401,7 +401,7 @@ func TestViewThatIsLate(t *testing.T) {
 // TestUnknownKinds: an order that nobody can carry out has failed, whoever took it.
 func TestUnknownKinds(t *testing.T) {
 	s, shop := inMemory(t), newWorkshop()
-	n := s.start("n1", []worker.Kind{shop.kind("n1", worker.Kind{Name: "dig", Resumable: true})})
+	n := s.start("n1", []worker.Kind{shop.kind("n1", worker.Kind{Name: "dig", Resumable: true})}, mortals)
 	running, waiting := n.submit("dig", ""), n.submit("dig", "")
 	shop.next(t)
 	n.kill()
