@@ -182,7 +182,7 @@ func TestRestartsOfTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Start()
-		if !s.ReadyForConnections(30 * time.Second) {
+		if !s.ReadyForConnections(time.Minute) {
 			t.Fatal("the NATS server does not start")
 		}
 		running = s
@@ -195,7 +195,7 @@ func TestRestartsOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	b := open(t, blobjs.Config{Conn: conn, Limits: blobjs.Limits{Request: time.Second}})
+	b := open(t, blobjs.Config{Conn: conn, Limits: blobjs.Limits{Request: time.Second, Timeout: 3 * time.Minute}})
 	stop := make(chan struct{})
 	var mu sync.Mutex
 	var stored [][]byte

@@ -47,13 +47,13 @@ func TestClocks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if skew := b.Inspect(t.Context()).Skew; (skew - by).Abs() > 5*time.Second {
+			if skew := b.Inspect(t.Context()).Skew; (skew - by).Abs() > time.Minute {
 				t.Errorf("the clock seems to be ahead by %v", skew)
 			}
-			if deleted, err := b.Delete(t.Context(), id, time.Now().Add(-10*time.Second)); deleted || err != nil {
+			if deleted, err := b.Delete(t.Context(), id, time.Now().Add(-5*time.Minute)); deleted || err != nil {
 				t.Errorf("what is young: %v, %v", deleted, err)
 			}
-			if deleted, err := b.Delete(t.Context(), id, time.Now().Add(10*time.Second)); !deleted || err != nil {
+			if deleted, err := b.Delete(t.Context(), id, time.Now().Add(5*time.Minute)); !deleted || err != nil {
 				t.Errorf("what is old: %v, %v", deleted, err)
 			}
 			if _, err := blobtest.Upload(b, blobtest.Text(100)); err != nil { // beside a mark whose age has to be right as well

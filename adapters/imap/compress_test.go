@@ -152,7 +152,6 @@ func TestSlowOctetsCompressed(t *testing.T) {
 	})
 	c := s.login()
 	c.compress()
-	c.send("a APPEND INBOX {1000+}\r\n")
-	c.send("From: ")
+	c.send("a APPEND INBOX {1000+}\r\nFrom: ")
 	c.expect("* BYE too slow or idle for too long")
 }

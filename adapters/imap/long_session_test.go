@@ -34,13 +34,17 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// TestIdleForHours is a client behind a NAT that begins IDLE anew every 29 minutes, as RFC 2177 asks, for a working day, and then vanishes without a word.
-func TestIdleForHours(t *testing.T) {
+// asleep is a session of alice in a bubble where time passes only while everybody waits, so that a limit ends none who is busy.
+func asleep(t *testing.T, dialogue func(s *testServer, c *client), options ...func(*Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &testServer{Node: doortest.Start(t), t: t}
 		s.account = s.AddAccount(t, alice, password)
+		cfg := Config{Accounts: s.Accounts, Directory: s.Directory, AllowInsecureAuth: true}
+		for _, option := range options {
+			option(&cfg)
+		}
 		var err error
-		if s.server, err = New(Config{Accounts: s.Accounts, Directory: s.Directory, AllowInsecureAuth: true}); err != nil {
+		if s.server, err = New(cfg); err != nil {
 			t.Fatal(err)
 		}
 		l := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
@@ -53,6 +57,20 @@ func TestIdleForHours(t *testing.T) {
 		c.expect("* OK ...")
 		c.cmd("LOGIN %s %s", alice, password).ok()
 		c.cmd("SELECT INBOX").ok()
+		dialogue(s, c)
+		_ = near.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		if err := s.server.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
+}
+
+// TestIdleForHours is a client behind a NAT that begins IDLE anew every 29 minutes, as RFC 2177 asks, for a working day, and then vanishes without a word.
+func TestIdleForHours(t *testing.T) {
+	asleep(t, func(s *testServer, c *client) {
 		for hour := 1; hour <= 8; hour++ {
 			for range 2 {
 				tag := c.begin("IDLE")
@@ -72,13 +90,6 @@ func TestIdleForHours(t *testing.T) {
 		if took := time.Since(begun); took != 30*time.Minute {
 			t.Errorf("a silent client was there for %v", took)
 		}
-		_ = near.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := s.server.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		<-ended
 	})
 }
 

@@ -144,11 +144,11 @@ func TestIdleEndsInTheMiddleOfAPacket(t *testing.T) {
 }
 
 func TestIdleEndsAfterSilence(t *testing.T) {
-	s := start(t, func(c *Config) { c.Limits.Line.Idle = 100 * time.Millisecond })
-	c := s.selected("INBOX")
-	c.begin("IDLE")
-	c.expect("+ idling", "* BYE too slow or idle for too long")
-	c.ended()
+	asleep(t, func(_ *testServer, c *client) {
+		c.begin("IDLE")
+		c.expect("+ idling", "* BYE too slow or idle for too long")
+		c.ended()
+	}, func(c *Config) { c.Limits.Line.Idle = 100 * time.Millisecond })
 }
 
 // TestTwoSessionsAgree follows RFC 9051 section 7.5.1: sequence numbers change at known points only.

@@ -58,7 +58,7 @@ func talk(t *testing.T) *dialogue {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background(), l, false) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -79,7 +79,7 @@ func (d *dialogue) connect() {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	d.conn, d.in = conn, bufio.NewReader(conn)
 	d.until(`OK "Streampost ready"`)
 }

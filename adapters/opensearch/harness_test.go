@@ -60,7 +60,7 @@ func clusters(t *testing.T, f func(t *testing.T, s *site)) {
 }
 
 func newSite(t *testing.T, url string) *site {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	s := &site{
 		t: t, ctx: ctx, blobs: map[domain.BlobID]string{}, emails: map[domain.AccountID]map[domain.EmailID]bool{},
@@ -79,7 +79,7 @@ func newSite(t *testing.T, url string) *site {
 	_, _ = rand.Read(unique[:])
 	s.index, err = opensearch.New(opensearch.Config{
 		URLs: []string{url}, Prefix: fmt.Sprintf("t%x", unique), Logger: slog.Default(), Blobs: s, Emails: s.has,
-		Limits: opensearch.Limits{Open: 10 * time.Millisecond, Column: 200, Found: 50},
+		Limits: opensearch.Limits{Open: 10 * time.Millisecond, Answer: time.Minute, Column: 200, Found: 50},
 	})
 	s.must(err)
 	t.Cleanup(func() {

@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 func TestNoAnswer(t *testing.T) {
 	s := tikatest.New(t)
 	s.Fault(tikatest.Hang)
-	if _, _, err := extract(t, client(t, s.URL, 50*time.Millisecond), "application/pdf", "", "TEXT:x", 10); !domain.Is(err, domain.Internal) {
+	if _, _, err := extract(t, client(t, s.URL, time.Second), "application/pdf", "", "TEXT:x", 10); !domain.Is(err, domain.Internal) {
 		t.Errorf("it hangs: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
