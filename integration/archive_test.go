@@ -25,7 +25,7 @@ func TestClusterRestored(t *testing.T) {
 	archived := func(s *server) {
 		t.Helper()
 		out := ""
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 			if out, _ = s.try("log", "verify", "--archive", "alice@example.org"); strings.Contains(out, " 0 entries not archived yet, 0 damaged") {
 				return
 			}

@@ -195,7 +195,7 @@ func TestClusterTellsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	planted.add("id of the account", account.ID)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		out, _ := all[0].try("log", "verify", "--archive", "alice@example.org") // of all, it would find what it notes of itself
 		if strings.Contains(out, " 0 entries not archived yet, 0 damaged") {
 			break

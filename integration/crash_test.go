@@ -61,7 +61,7 @@ func killedWhileDelivering(t *testing.T, s *server, kills int, crashPoints []str
 			time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond) // the random moment of death
 			s.kill(syscall.SIGKILL)
 		} else {
-			s.dies(crash, 60*time.Second)
+			s.dies(crash, 2*time.Minute)
 		}
 		close(stop)
 		wg.Wait()
@@ -144,7 +144,7 @@ type lmtpClient struct {
 }
 
 // dialLMTP gives nil when the server does not answer.
-func dialLMTP(addr string) *lmtpClient { return dialLMTPWithin(addr, 30*time.Second) }
+func dialLMTP(addr string) *lmtpClient { return dialLMTPWithin(addr, 3*time.Minute) }
 
 // dialLMTPWithin bounds how long the whole dialogue takes.
 func dialLMTPWithin(addr string, patience time.Duration) *lmtpClient {

@@ -68,13 +68,13 @@ func TestClusterDamagedCopy(t *testing.T) {
 // settled waits until every copy is whole or known to be damaged, and gives what is said of those.
 func settled(t *testing.T, all []*server) []string {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		findings := all[0].standing().Findings
 		if !slices.ContainsFunc(findings, func(f string) bool { return !strings.Contains(f, "lacks") }) {
 			return findings
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after a minute the cluster finds %q", findings)
+			t.Fatalf("after three minutes the cluster finds %q", findings)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // letIn is an authorization section with one user.
-const letIn = `authorization { user: mail, password: "log of record" }`
+const letIn = `authorization { timeout: 60, user: mail, password: "log of record" }`
 
 // TestExternalNATSLetsIn delivers and reads through every way into a nats-server.
 func TestExternalNATSLetsIn(t *testing.T) {

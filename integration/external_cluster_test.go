@@ -47,7 +47,7 @@ func clusterFlags(all []*natsProcess) []string {
 // leader finds the server that leads a stream, by what the servers say of themselves.
 func leader(t testing.TB, all []*natsProcess, stream string) *natsProcess {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		for _, n := range all {
 			answer, err := http.Get(n.address() + "/jsz?accounts=true&streams=true")
 			if err != nil {

@@ -196,7 +196,7 @@ func operate(t *testing.T, s *server) {
 // listenWith runs a listener on an installation's log, gives it a dead letter and takes everything away again.
 func listenWith(t *testing.T, url, name, keys string, shards int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	must := func(err error) {
 		t.Helper()

@@ -22,7 +22,7 @@ func (s *server) deliver(subject string) string {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = c.SetDeadline(time.Now().Add(4 * time.Minute))
 	r, last := bufio.NewReader(c), ""
 	for _, line := range []string{"", "LHLO x.example\r\n", "MAIL FROM:<a@example.net>\r\n", "RCPT TO:<alice@example.org>\r\n", "DATA\r\n", "Subject: " + subject + "\r\n\r\nx\r\n.\r\n"} {
 		if _, err := c.Write([]byte(line)); err != nil {
@@ -67,7 +67,7 @@ func (s *server) dialogue(commands ...string) string {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = c.SetDeadline(time.Now().Add(4 * time.Minute))
 	r, answer := bufio.NewReader(c), ""
 	for i, command := range commands {
 		tag := fmt.Sprintf("a%d ", i)
@@ -128,7 +128,7 @@ func (s *server) accepts(subject string) {
 // eventually delivers until it is accepted; all answers before are temporary failures.
 func (s *server) eventually(subject string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		got := s.deliver(subject)
 		if strings.HasPrefix(got, "250 ") {
 			return
@@ -184,7 +184,7 @@ func refuses(t *testing.T, flags ...string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, append([]string{"serve", "--data", filepath.Join(t.TempDir(), "data"), "--port-offset", fmt.Sprint(ports.FreeOffset(t))}, flags...)...)
-	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 1 {

@@ -73,7 +73,7 @@ func (s *server) primary(account string) string {
 func steady(t testing.TB, all []*server) (inCharge *server) {
 	t.Helper()
 	var c webadmin.Cluster
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		c = all[0].standing()
 		if c.Failover == nil || len(c.Failover.Targets) != len(all) || len(c.Findings) > 0 {
 			continue
@@ -84,7 +84,7 @@ func steady(t testing.TB, all []*server) (inCharge *server) {
 			}
 		}
 	}
-	t.Fatalf("after a minute the cluster says %+v and %q", c.Failover, c.Findings)
+	t.Fatalf("after three minutes the cluster says %+v and %q", c.Failover, c.Findings)
 	return nil
 }
 
@@ -98,12 +98,12 @@ func movedFrom(t testing.TB, all []*server, gone *server, accounts []string, beg
 	until := func(f func(s *server, account string) error) (last time.Duration) {
 		const atOnce = 64
 		if err := each(len(accounts), atOnce, func(i int) (err error) {
-			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 				if err = f(there[i%len(there)], accounts[i]); err == nil {
 					return nil
 				}
 			}
-			return fmt.Errorf("after a minute: %s: %w", accounts[i], err)
+			return fmt.Errorf("after three minutes: %s: %w", accounts[i], err)
 		}); err != nil {
 			t.Error(err)
 		}
@@ -175,7 +175,7 @@ func TestFailover(t *testing.T) {
 		}
 		moved, writable := movedFrom(t, all, victim, idle, began)
 		for _, account := range accounts { // what is in those is for their own clients
-			for deadline := time.Now().Add(time.Minute); survivor.primary(account) == name(all, victim); time.Sleep(20 * time.Millisecond) {
+			for deadline := time.Now().Add(3 * time.Minute); survivor.primary(account) == name(all, victim); time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("%s still has the primary that is gone", account)
 				}

@@ -253,7 +253,7 @@ func sound(t *testing.T, all []*server) {
 	t.Helper()
 	var findings []string
 	told := map[string]bool{}
-	for began := time.Now(); time.Since(began) < 2*time.Minute; time.Sleep(100 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 4*time.Minute; time.Sleep(100 * time.Millisecond) {
 		c := all[0].standing()
 		if findings = c.Findings; len(findings) == 0 && len(c.Nodes) == len(all) {
 			return
@@ -265,14 +265,14 @@ func sound(t *testing.T, all []*server) {
 			}
 		}
 	}
-	t.Fatalf("after two minutes the cluster finds %q", findings)
+	t.Fatalf("after four minutes the cluster finds %q", findings)
 }
 
 // alike is same, for nodes which may still hear of a change whose client did not wait for it.
 func alike(t *testing.T, all []*server) {
 	t.Helper()
 	digests, said := filepath.Join(t.TempDir(), "digests"), ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err := os.WriteFile(digests, []byte(all[0].run("projection", "digest", "--json")), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -366,7 +366,7 @@ func (c *chaos) damage(end syscall.Signal, what, pattern string, how func([]byte
 // mends waits until a node is well, or has ended, or is known to be bad.
 func (c *chaos) mends(s *server) bool {
 	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		select {
 		case <-s.exited:
 			return false

@@ -13,7 +13,7 @@ import (
 func (s *server) readiness(text string) string {
 	s.t.Helper()
 	last := ""
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		answer, err := http.Get("http://" + s.addr(8000) + "/readyz")
 		if err != nil {
 			continue

@@ -26,7 +26,7 @@ func arrive(t *testing.T, addr, from, text string) string {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	_ = nc.SetDeadline(time.Now().Add(3 * time.Minute))
 	c := &lmtpClient{nc, bufio.NewReader(nc)}
 	if !c.answer("220") || !c.ask("250", "EHLO mail.example.net") || !c.ask("250", "MAIL FROM:<"+from+">") || !c.ask("250", "RCPT TO:<alice@example.org>") || !c.ask("354", "DATA") {
 		t.Fatal("the server does not take a message")
@@ -54,7 +54,7 @@ func TestWhatUsersSendIsSigned(t *testing.T) {
 			t.Fatal("the server does not take a message")
 		}
 		var text string
-		for deadline := time.Now().Add(time.Minute); text == "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * time.Minute); text == "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			peer.mu.Lock()
 			text = peer.all[id+"@laptop"]
 			peer.mu.Unlock()

@@ -48,7 +48,7 @@ func (m *marionette) call(command string, parameters any) (json.RawMessage, erro
 	if err != nil {
 		return nil, err
 	}
-	_ = m.nc.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = m.nc.SetDeadline(time.Now().Add(4 * time.Minute))
 	if _, err := fmt.Fprintf(m.nc, "%d:%s", len(text), text); err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (tb *thunderbird) quit() {
 	_ = tb.nc.Close()
 	select {
 	case <-ended:
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		tb.t.Errorf("Thunderbird does not end\n%s", tail(tb.out.Bytes(), 4<<10))
 		tb.kill()
 		<-ended

@@ -80,7 +80,7 @@ func (a *authority) server(name string, expires time.Time) (section string) {
 	a.issue(a.name+"."+name, func(c *x509.Certificate) {
 		c.IPAddresses, c.ExtKeyUsage, c.NotAfter = []net.IP{net.IPv4(127, 0, 0, 1)}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, expires
 	})
-	return fmt.Sprintf("tls { cert_file: %q, key_file: %q }", a.file(name+".pem"), a.file(name+".key"))
+	return fmt.Sprintf("tls { cert_file: %q, key_file: %q, timeout: 60 }", a.file(name+".pem"), a.file(name+".key"))
 }
 
 // client issues a certificate with which a client shows who it is.

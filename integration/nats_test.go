@@ -92,7 +92,7 @@ func (n *natsProcess) start() {
 func (n *natsProcess) ready(query string) {
 	n.t.Helper()
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		answer, err := client.Get(n.address() + "/healthz" + query)
 		if err == nil {
 			_ = answer.Body.Close()

@@ -78,7 +78,7 @@ func (s *server) metric(line string) (value float64) {
 
 func (s *server) until(what string, ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%s did not come: %s", what, s.run("listener", "list"))
 		}

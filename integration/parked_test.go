@@ -25,7 +25,7 @@ func submitNull(t *testing.T, addr, id, to string) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	_ = nc.SetDeadline(time.Now().Add(3 * time.Minute))
 	c := &lmtpClient{nc, bufio.NewReader(nc)}
 	if !c.answer("220") || !c.ask("250", "EHLO laptop") || !c.ask("235", "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00alice@example.org\x00"+password))) ||
 		!c.ask("250", "MAIL FROM:<>") || !c.ask("250", "RCPT TO:<"+to+">") || !c.ask("354", "DATA") || !c.ask("250", "Subject: "+id+"\r\nMessage-ID: <"+id+"@laptop>\r\n\r\nHello.\r\n.") {
@@ -56,7 +56,7 @@ func TestKilledWhileParkedMailIsMoved(t *testing.T) {
 	}
 	settled := func() {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); parked() != mails; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * time.Minute); parked() != mails; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d of %d messages are parked", parked(), mails)
 			}
@@ -81,7 +81,7 @@ func TestKilledWhileParkedMailIsMoved(t *testing.T) {
 				break
 			}
 		}
-		s.dies(point, 20*time.Second)
+		s.dies(point, 2*time.Minute)
 	}
 	s.start("")
 	settled()
@@ -90,7 +90,7 @@ func TestKilledWhileParkedMailIsMoved(t *testing.T) {
 	peer.mu.Unlock()
 	s.run("parked", "reprocess", "dead", "--all")
 	s.run("parked", "reprocess", "lot", "--all")
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		peer.mu.Lock()
 		left := mails - len(peer.took)
 		peer.mu.Unlock()

@@ -294,13 +294,13 @@ func TestClusterPartitions(t *testing.T) {
 	}
 }
 
-// within stores a keyword until that is acknowledged, for a minute at most.
+// within stores a keyword until that is acknowledged, for three minutes at most.
 func (s *server) within(what, keyword string) string {
 	got := ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if got = s.imap("SELECT INBOX", "STORE 1 +FLAGS ("+keyword+")"); strings.Contains(got, "a2 OK ") {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s: after a minute a STORE is answered %s", what, got)
+	return fmt.Sprintf("%s: after three minutes a STORE is answered %s", what, got)
 }

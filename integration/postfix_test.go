@@ -156,7 +156,7 @@ func TestPostfix(t *testing.T) {
 		return subjects
 	}
 	var got string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if got = inbox(); len(p.mailbox()) == 1 && strings.Contains(got, "Undelivered mail: returned to its sender") && strings.Contains(got, "Successful Mail Delivery Report") &&
 			strings.Contains(s.run("queue", "list"), "Come back later") {
 			break

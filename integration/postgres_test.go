@@ -63,7 +63,7 @@ func TestViewDatabaseGone(t *testing.T) {
 	if err := database.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		if deliver("after") {
 			if _, err := c.Fetch(all, &imap.FetchOptions{Envelope: true}).Collect(); err == nil {
 				break
@@ -110,7 +110,7 @@ func TestViewDatabaseDiesDuringRebuild(t *testing.T) {
 		out, err := s.try("projection", "rebuild", "--projection", "mailboxes", "--throttle", "20")
 		rebuilt <- ended{out, err}
 	}()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(s.run("projection", "list", "--json"), `"building"`); {
+	for deadline := time.Now().Add(3 * time.Minute); !strings.Contains(s.run("projection", "list", "--json"), `"building"`); {
 		if time.Now().After(deadline) {
 			t.Fatal("the rebuild does not begin")
 		}
@@ -130,7 +130,7 @@ func TestViewDatabaseDiesDuringRebuild(t *testing.T) {
 		if end.err != nil && !strings.Contains(end.out, "the view database cannot be reached") {
 			t.Errorf("the rebuild ended: %v\n%s", end.err, end.out)
 		}
-	case <-time.After(90 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("the rebuild does not end")
 	}
 	s.run("projection", "rebuild", "--projection", "mailboxes")

@@ -108,7 +108,7 @@ func submit(addr, id string, to ...string) (accepted bool) {
 		return false
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(3 * time.Minute))
 	c := &lmtpClient{nc, bufio.NewReader(nc)}
 	if !c.answer("220") || !c.ask("250", "EHLO laptop") || !c.ask("235", "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00alice@example.org\x00"+password))) ||
 		!c.ask("250", "MAIL FROM:<alice@example.org>") {
@@ -169,7 +169,7 @@ func TestKilledWhileMailLeaves(t *testing.T) {
 					accepted[id] = true
 					continue
 				}
-				s.dies(point.name, 20*time.Second)
+				s.dies(point.name, 2*time.Minute)
 				break sending
 			}
 			if point.twice {
@@ -180,7 +180,7 @@ func TestKilledWhileMailLeaves(t *testing.T) {
 		}
 	}
 	s.start("")
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for strings.Contains(s.run("queue", "list"), "@") {
 		if time.Now().After(deadline) {
 			t.Fatalf("the queue is not empty: %s", s.run("queue", "list"))

@@ -30,12 +30,12 @@ func replicaStates(s *server) (states map[string]replicas.State) {
 func awaitState(s *server, node string, want replicas.State) {
 	s.t.Helper()
 	var got replicas.State
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if got = replicaStates(s)[node]; got == want {
 			return
 		}
 	}
-	s.t.Fatalf("after a minute the replica on %s is %s and not %s", node, got, want)
+	s.t.Fatalf("after three minutes the replica on %s is %s and not %s", node, got, want)
 }
 
 // TestReplicas: an operation initialises replicas, in Carbonio's words; a paused one is resumed whatever came meanwhile; one whose node dies is unavailable and

@@ -22,7 +22,7 @@ func send(t *testing.T, addr, from, to, id string) string {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	_ = nc.SetDeadline(time.Now().Add(3 * time.Minute))
 	r := bufio.NewReader(nc)
 	answer := func() string {
 		for {
@@ -92,7 +92,7 @@ func TestForwardedThereAndBack(t *testing.T) {
 		t.Errorf("alice has %s", got)
 	}
 	got := messages(t, there, "zoe@there.example", "round")
-	for deadline := time.Now().Add(30 * time.Second); got == "round 0" && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // Her copy is added beside the forwarding.
+	for deadline := time.Now().Add(3 * time.Minute); got == "round 0" && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // Her copy is added beside the forwarding.
 		got = messages(t, there, "zoe@there.example", "round")
 	}
 	if got != "round 1" {
@@ -115,7 +115,7 @@ func TestForwardedThereAndBack(t *testing.T) {
 func (s *sink) report(t *testing.T, about, says string) string {
 	t.Helper()
 	var all []string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		all = all[:0]
 		s.mu.Lock()
 		for _, text := range s.all {
@@ -194,7 +194,7 @@ func TestKilledWhileMailIsSentOn(t *testing.T) {
 			return false
 		}
 		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(3 * time.Minute))
 		c := &lmtpClient{nc, bufio.NewReader(nc)}
 		return c.answer("220") && c.ask("250", "EHLO sender") && c.ask("250", "MAIL FROM:<x@sender.example>") && c.ask("250", "RCPT TO:<team@example.org>") && c.ask("354", "DATA") &&
 			c.ask("250", "From: x@sender.example\r\nSubject: "+id+"\r\nMessage-ID: <"+id+"@laptop>\r\n\r\nHello.\r\n.")
@@ -208,7 +208,7 @@ func TestKilledWhileMailIsSentOn(t *testing.T) {
 		again[point] = !try(point)
 		select {
 		case <-s.exited:
-		case <-time.After(30 * time.Second):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("crash point %s was not reached", point)
 		}
 	}
@@ -218,7 +218,7 @@ func TestKilledWhileMailIsSentOn(t *testing.T) {
 			t.Errorf("%s is not taken", id)
 		}
 	}
-	for deadline := time.Now().Add(time.Minute); strings.Contains(s.run("queue", "list"), "@"); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); strings.Contains(s.run("queue", "list"), "@"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the queue is not empty: %s", s.run("queue", "list"))
 		}

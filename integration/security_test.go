@@ -33,7 +33,7 @@ func TestWhatCannotBeVerifiedWaits(t *testing.T) {
 		t.Fatal("the server does not take a message")
 	}
 	var out string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		out = s.run("queue", "list", "--json")
 		if strings.Contains(out, "which certificate mx.example.net has to have") && strings.Contains(out, "the host mx.example.com is none of those that the policy of example.com") {
 			break

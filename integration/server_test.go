@@ -157,7 +157,7 @@ func (s *server) serve(args ...string) {
 // ready waits until the server is.
 func (s *server) ready(crash string) bool {
 	s.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); {
 		if answer, err := http.Get("http://" + s.addr(8000) + "/readyz"); err == nil {
 			answer.Body.Close()
 			if answer.StatusCode == http.StatusOK {
@@ -173,7 +173,7 @@ func (s *server) ready(crash string) bool {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	s.t.Fatalf("the server is not ready after 60 s:\n%s", tail(s.out.Bytes(), 8<<10))
+	s.t.Fatalf("the server is not ready after 3 minutes:\n%s", tail(s.out.Bytes(), 8<<10))
 	return false
 }
 
@@ -216,8 +216,8 @@ func (s *server) kill(sig syscall.Signal) {
 	_ = s.cmd.Process.Signal(sig)
 	select {
 	case <-s.exited:
-	case <-time.After(30 * time.Second):
-		s.t.Errorf("the server still runs 30 s after %v", sig)
+	case <-time.After(2 * time.Minute):
+		s.t.Errorf("the server still runs 2 minutes after %v", sig)
 		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // which prints what it waits for
 		<-s.exited
 	}
@@ -236,7 +236,7 @@ func (s *server) run(args ...string) string {
 func (s *server) try(args ...string) (string, error) { return s.tryWith(nil, args...) }
 
 func (s *server) tryWith(stdin io.Reader, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.binary, append(args, "--data", s.data)...)
 	cmd.Env, cmd.Stdin = append(os.Environ(), s.env...), stdin

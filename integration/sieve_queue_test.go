@@ -87,7 +87,7 @@ func TestKilledWhileScriptsSend(t *testing.T) {
 		}
 		return missing
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for missing := complete(); missing != ""; missing = complete() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %s", missing, s.run("queue", "list"))

@@ -48,7 +48,7 @@ func TestKilledWhileMailIsProcessed(t *testing.T) {
 					continue
 				}
 			}
-			s.dies(point.name, 20*time.Second)
+			s.dies(point.name, 2*time.Minute)
 			break sending
 		}
 		if point.twice {
@@ -61,7 +61,7 @@ func TestKilledWhileMailIsProcessed(t *testing.T) {
 	spool := func() bool {
 		return strings.Contains(s.run("queue", "list", "--queue", "spool"), "@") || strings.Contains(s.run("queue", "list"), "@")
 	}
-	for deadline := time.Now().Add(time.Minute); spool(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); spool(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("mail is still on its way: %s", s.run("queue", "list"))
 		}

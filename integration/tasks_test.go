@@ -33,6 +33,7 @@ func TestKilledWhileTasksRun(t *testing.T) {
 			continue // it died while it recovered, which is as good a place as any
 		}
 		var wg sync.WaitGroup
+		first := make(chan struct{}, 3)
 		for w := range 3 {
 			wg.Go(func() {
 				for i := 0; ; i++ {
@@ -44,14 +45,23 @@ func TestKilledWhileTasksRun(t *testing.T) {
 					mu.Lock()
 					taken = append(taken, strings.TrimSpace(out))
 					mu.Unlock()
+					select {
+					case first <- struct{}{}:
+					default:
+					}
 				}
 			})
 		}
 		if crash == "" {
+			select {
+			case <-first:
+			case <-time.After(3 * time.Minute):
+				t.Error("nobody takes an order")
+			}
 			time.Sleep(time.Duration(100+rand.IntN(400)) * time.Millisecond) // the random moment of death
 			s.kill(syscall.SIGKILL)
 		} else {
-			s.dies(crash, 20*time.Second)
+			s.dies(crash, 2*time.Minute)
 		}
 		wg.Wait()
 	}
@@ -75,7 +85,7 @@ func TestKilledWhileTasksRun(t *testing.T) {
 		t.Errorf("only %d tasks were ordered: the test did not test much", len(taken))
 	}
 	for _, status := range []string{"waiting", "inProgress"} {
-		for deadline := time.Now().Add(time.Minute); ; { // those whose order was taken but not answered
+		for deadline := time.Now().Add(3 * time.Minute); ; { // those whose order was taken but not answered
 			out := s.run("task", "list", "--json", "--status", status)
 			if strings.TrimSpace(out) == "[]" {
 				break

@@ -124,7 +124,7 @@ func TestThunderbirdBothWays(t *testing.T) {
 	holds := func(mailbox, key, subject string, n int) { // Flags it sends when it has done other things.
 		t.Helper()
 		found := -1
-		for deadline := time.Now().Add(time.Minute); found != n && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(3 * time.Minute); found != n && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			imap.ask("EXAMINE %s", mailbox)
 			found = len(strings.Fields(imap.answer("SEARCH", "SEARCH SUBJECT \"%s\" %s", subject, key)))
 		}
@@ -152,7 +152,7 @@ func TestThunderbirdBothWays(t *testing.T) {
 	imap.ask(`STORE %s +FLAGS (\Deleted)`, found)
 	imap.ask("EXPUNGE")
 	imap.ask("APPEND INBOX (\\Flagged) {%d+}\r\n%s", len("Subject: from elsewhere\r\n\r\ntext\r\n"), "Subject: from elsewhere\r\n\r\ntext\r\n")
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(fmt.Sprint(shown["INBOX"]), "from elsewhere") && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(3 * time.Minute); !strings.Contains(fmt.Sprint(shown["INBOX"]), "from elsewhere") && time.Now().Before(deadline); {
 		tb.do(&shown, "sync", password)
 	}
 	tb.has(shown, "INBOX", kept{Subject: "to be read", Read: true, Offline: true}, kept{Subject: "to be marked", Keywords: "$label1", Offline: true},

@@ -50,7 +50,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(3 * time.Minute))
 		r := bufio.NewReader(nc)
 		body := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 4000)
 		last := ""
@@ -112,7 +112,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		answer := send()
 		if answer[0] == '2' {
 			break
@@ -178,7 +178,7 @@ func TestChangesOnADiskWithoutRoom(t *testing.T) {
 	r := bufio.NewReader(c)
 	command := func(line string) (tagged string) {
 		t.Helper()
-		_ = c.SetDeadline(time.Now().Add(15 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(3 * time.Minute))
 		began := time.Now()
 		if _, err := fmt.Fprintf(c, "a %s\r\n", line); err != nil {
 			t.Fatal(err)
@@ -210,7 +210,7 @@ func TestChangesOnADiskWithoutRoom(t *testing.T) {
 		}
 	}
 	for _, line := range []string{"FETCH 1:* (FLAGS RFC822.SIZE)", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", "FETCH 1 BODY.PEEK[]", `SEARCH SUBJECT "welcome"`} {
-		if got := command(line); !strings.HasPrefix(got, "a OK") { // within the 15 seconds that command waits
+		if got := command(line); !strings.HasPrefix(got, "a OK") { // within the time that command waits
 			t.Errorf("on a disk without room %s is answered %q", line, got)
 		}
 	}
@@ -230,7 +230,7 @@ func refusesToStart(t *testing.T, data string, offset int, words ...string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "serve", "--demo", "--data", data, "--port-offset", fmt.Sprint(offset))
-	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	if err == nil {

@@ -24,7 +24,7 @@ func TestClusterWitness(t *testing.T) {
 	all = all[:3]
 	first.launch("")
 	second.join()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(first.out.String(), "serve --witness"); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !strings.Contains(first.out.String(), "serve --witness"); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("two nodes do not say what they lack:\n%s", first.out.String())
 		}
@@ -77,11 +77,11 @@ func TestClusterWitness(t *testing.T) {
 	fourth.env = []string{"STREAMPOST_AS_VERSION=v1.3.0"} // one minor version ahead
 	fourth.join()
 	fourth.ready("")
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		if found := first.standing().Findings; len(found) == 1 && strings.Contains(found[0], "node4 runs version v1.3.0, and this one v1.2.3") {
 			break
 		} else if time.Now().After(deadline) {
-			t.Fatalf("after a minute the cluster finds %q", found)
+			t.Fatalf("after three minutes the cluster finds %q", found)
 		}
 	}
 	if got := fourth.imap("SELECT INBOX", "FETCH 1 (FLAGS)"); !strings.Contains(got, "k1") || !strings.Contains(got, "k2") {
