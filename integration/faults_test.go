@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/streampost/streampost/ops/cluster"
+	"github.com/streampost/streampost/streams/nodes"
 )
 
 // chaos is a cluster of three with clients on every node, each of which knows exactly what it was told.
@@ -483,6 +485,15 @@ func (c *chaos) jumping(s *server) (jump func(time.Duration)) {
 		}
 		if err != nil {
 			c.t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			now := c.others(s)[0].standing()
+			if slices.ContainsFunc(now.Nodes, func(n nodes.Status) bool { return n.Node == name(c.nodes, s) && (n.Skew-by).Abs() < time.Minute }) {
+				return
+			}
+			if time.Now().After(deadline) {
+				c.t.Fatalf("nobody sees a clock jump by %v, but %+v", by, now.Nodes)
+			}
 		}
 	}
 }
