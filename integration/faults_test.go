@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"github.com/streampost/streampost/ops/cluster"
+	"github.com/streampost/streampost/streams/nodes"
 )
 
 // chaos is a cluster of three with clients on every node, each of which knows exactly what it was told.
@@ -129,14 +133,21 @@ var faults = []fault{
 	}},
 	{"the clock of a node jumps by an hour, and back", false, func(c *chaos) {
 		s, binary := c.leader(), c.nodes[0].binary
-		for _, jump := range []string{"3600", "-3600", ""} {
-			s.kill(syscall.SIGTERM)
-			if s.binary, s.env = binary, nil; jump != "" {
-				s.binary, s.env = jumping(c.t), []string{"STREAMPOST_TEST_JUMP=" + jump}
-			}
-			c.back(s)
+		jump := c.jumping(s)
+		s.kill(syscall.SIGTERM)
+		c.back(s)
+		for _, by := range []time.Duration{time.Hour, -time.Hour} { // by two, the second time
+			jump(by)
 			c.traffic()
 		}
+		s.kill(syscall.SIGKILL) // an hour ago is when it starts, too
+		c.back(s)
+		c.traffic()
+		jump(0)
+		c.traffic()
+		s.kill(syscall.SIGTERM)
+		s.binary, s.env = binary, nil
+		c.back(s)
 	}},
 	{"an upgrade, node by node", false, func(c *chaos) {
 		for _, s := range c.nodes {
@@ -155,14 +166,15 @@ var faults = []fault{
 }
 
 // TestFaults lets one thing after another happen to a cluster while clients on every node deliver, append, flag, move and expunge. In the end of each, every
-// node shows all that was acknowledged and nothing twice, no UID stood for two messages, no MODSEQ went back, and all nodes have the same rows; in the end of all, every
-// chain is whole. With STREAMPOST_TEST_CHAOS it is all of them, else a few.
+// node shows all that was acknowledged and nothing twice, no UID stood for two messages, no MODSEQ went back, all nodes have the same rows, and every chain is whole. With
+// STREAMPOST_TEST_CHAOS it is all of them, else a few.
 func TestFaults(t *testing.T) {
 	waits(t)
 	all := os.Getenv("STREAMPOST_TEST_CHAOS") != ""
 	c := &chaos{t: t, network: cabled(t, "cluster.failover.steady=1s", "cluster.failover.most=1000", "reserve=1MiB")}
 	if all {
 		c.small(c.nodes[2])
+		_, _ = jumpingBinary() // which takes as long as thousands of messages
 	}
 	c.start()
 	whole(t, c.nodes)
@@ -245,6 +257,11 @@ func (c *chaos) settle(when string) {
 	sound(c.t, c.nodes)
 	c.compare(when)
 	alike(c.t, c.nodes)
+	for _, s := range c.nodes {
+		if out, err := s.try("log", "verify"); err != nil {
+			c.t.Errorf("a chain is not whole: %v\n%s", err, out)
+		}
+	}
 	c.t.Logf("all was well after %v; %d commands were acknowledged so far", time.Since(began).Round(100*time.Millisecond), c.commands.Load())
 }
 
@@ -392,8 +409,8 @@ func flip(octets []byte) []byte {
 
 func halve(octets []byte) []byte { return octets[:len(octets)/2] }
 
-// jumping is the binary whose clock is ahead by as many seconds as STREAMPOST_TEST_JUMP says, whoever asks it, the NATS server among them: package time is
-// compiled with one more line. libfaketime reaches no Go program, and no production code needs to know of this.
+// jumpingBinary is the program whose clock is ahead by as many seconds as the file says that STREAMPOST_TEST_CLOCK names, from when they are written there, whoever
+// asks it, the NATS server among them: package time is compiled with a few lines more. libfaketime reaches no Go program, and no production code needs to know of this.
 var jumpingBinary = sync.OnceValues(func() (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -404,18 +421,30 @@ var jumpingBinary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	const line = "sec, nsec, mono := runtimeNow()\n"
-	if strings.Count(string(text), line) != 1 {
-		return "", fmt.Errorf("%s has no line %q", source, line)
+	changed := string(text)
+	for old, more := range map[string]string{"sec, nsec, mono := runtimeNow()\n": "sec, nsec, mono := runtimeNow()\n\tsec += *jump\n", "\t_ \"unsafe\"": "\t\"syscall\"\n\t\"unsafe\""} {
+		if strings.Count(changed, old) != 1 {
+			return "", fmt.Errorf("%s does not have one line %q", source, old)
+		}
+		changed = strings.Replace(changed, old, more, 1)
 	}
-	changed := strings.Replace(string(text), line, line+"\tsec += jump\n", 1) + `
-var jump = func() int64 {
-	text, _ := syscall.Getenv("STREAMPOST_TEST_JUMP")
-	seconds, _ := atoi(text)
-	return int64(seconds)
+	changed += `
+var jump = func() *int64 {
+	name, ok := syscall.Getenv("STREAMPOST_TEST_CLOCK")
+	if !ok {
+		return new(int64)
+	}
+	fd, err := syscall.Open(name, syscall.O_RDONLY, 0)
+	if err != nil {
+		panic(err)
+	}
+	octets, err := syscall.Mmap(fd, 0, 8, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		panic(err)
+	}
+	return (*int64)(unsafe.Pointer(&octets[0]))
 }()
 `
-	changed = strings.Replace(changed, "import (\n", "import (\n\t\"syscall\"\n", 1)
 	dir, err := os.MkdirTemp("", "jumping-")
 	if err != nil {
 		return "", err
@@ -433,14 +462,38 @@ var jump = func() int64 {
 	return compile("jumping", "-overlay", overlay, "-tags", "failpoints", "github.com/streampost/streampost/cmd/streampost")
 })
 
-func jumping(t *testing.T) string {
-	t.Helper()
+// jumping has a node run with another clock from its next start, and gives what makes that one differ from everybody else's by so much.
+func (c *chaos) jumping(s *server) (jump func(time.Duration)) {
+	c.t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("there is no go command: this test did not run")
+		c.t.Skip("there is no go command: this test did not run")
 	}
-	binary, err := jumpingBinary()
+	program, err := jumpingBinary()
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return binary
+	clock := filepath.Join(c.t.TempDir(), "clock")
+	if err := os.WriteFile(clock, make([]byte, 8), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	s.binary, s.env = program, []string{"STREAMPOST_TEST_CLOCK=" + clock}
+	return func(by time.Duration) {
+		f, err := os.OpenFile(clock, os.O_WRONLY, 0) // what is mapped must not become shorter
+		if err == nil {
+			_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(int64(by/time.Second))), 0)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			now := c.others(s)[0].standing()
+			if slices.ContainsFunc(now.Nodes, func(n nodes.Status) bool { return n.Node == name(c.nodes, s) && (n.Skew-by).Abs() < time.Minute }) {
+				return
+			}
+			if time.Now().After(deadline) {
+				c.t.Fatalf("nobody sees a clock jump by %v, but %+v", by, now.Nodes)
+			}
+		}
+	}
 }

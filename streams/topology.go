@@ -283,7 +283,7 @@ func (t *Topology) check(info *jetstream.StreamInfo, want *jetstream.StreamConfi
 		{"subject_transform", is.SubjectTransform != nil, false},
 		{"duplicate_window", is.Duplicates, want.Duplicates},
 		{"storage", is.Storage, want.Storage},
-		{"replicas", t.grown(is.Replicas), want.Replicas},
+		{"replicas", t.Grown(is.Replicas), want.Replicas},
 		{"deny_delete", is.DenyDelete, want.DenyDelete},
 		{"deny_purge", is.DenyPurge, want.DenyPurge},
 		{"allow_direct", is.AllowDirect, want.AllowDirect},
@@ -308,8 +308,8 @@ func (t *Topology) check(info *jetstream.StreamInfo, want *jetstream.StreamConfi
 	return nil
 }
 
-// grown is how many copies a stream has, or is taken to have: the log of a node may still be growing from one copy to those that it is to have.
-func (t *Topology) grown(copies int) int {
+// Grown is how many copies a stream has, or is taken to have: the log of a node may still be growing from one copy to those that it is to have.
+func (t *Topology) Grown(copies int) int {
 	if t.Exists && copies < t.Replicas {
 		return t.Replicas
 	}

@@ -176,7 +176,7 @@ func (q *Queue) provide(ctx context.Context) (jetstream.Stream, error) {
 		is, want any
 	}{
 		{"subjects", fmt.Sprint(is.Subjects), fmt.Sprint(want.Subjects)}, {"retention", is.Retention, want.Retention}, {"discard", is.Discard, want.Discard},
-		{"storage", is.Storage, want.Storage}, {"replicas", is.Replicas, want.Replicas}, {"deny_delete", is.DenyDelete, true}, {"no_ack", is.NoAck, false},
+		{"storage", is.Storage, want.Storage}, {"replicas", q.cfg.Topology.Grown(is.Replicas), want.Replicas}, {"deny_delete", is.DenyDelete, true}, {"no_ack", is.NoAck, false},
 		{"duplicate_window", is.Duplicates, want.Duplicates}, {"max_age", is.MaxAge, want.MaxAge}, {"max_msgs", is.MaxMsgs, want.MaxMsgs}, {"max_bytes", is.MaxBytes, want.MaxBytes},
 		{"max_msgs_per_subject", is.MaxMsgsPerSubject, want.MaxMsgsPerSubject}, {"max_msg_size", is.MaxMsgSize, want.MaxMsgSize}, {"sealed", is.Sealed, false},
 		{"persist_mode", is.PersistMode, want.PersistMode},

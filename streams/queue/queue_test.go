@@ -408,3 +408,19 @@ func TestAMillion(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// TestGrows: a node opens the queue of a server that stood alone, whose stream has one copy until the cluster has made more. In a cluster that did not grow, one
+// copy is too few.
+func TestGrows(t *testing.T) {
+	s := newSite(t)
+	s.open("mail1")
+	three := func(exists bool) func(*store.Config) {
+		return func(cfg *store.Config) { cfg.Topology.Replicas, cfg.Topology.Exists = 3, exists }
+	}
+	if _, err := s.try("mail1", three(false)); !domain.Is(err, domain.Invalid) || !strings.Contains(err.Error(), "has replicas 1, but must have 3") {
+		t.Errorf("one copy of three: %v", err)
+	}
+	if _, err := s.try("mail1", three(true)); err != nil {
+		t.Errorf("one copy, of what has just grown: %v", err)
+	}
+}
