@@ -15,7 +15,7 @@ import (
 )
 
 // Nobody may wait for an answer longer than pauseLimit, and projecting may not stand still for longer than switchLimit when views are switched. Time in which the
-// whole machine stood still is not counted, nor is the time for which a process that was killed was away. Logging in is not measured: hashing the passwords of all
+// whole machine stood still is not counted, nor is the time for which a process that was killed was away, until it is ready. Logging in is not measured: hashing the passwords of all
 // clients at once, after a kill, takes its time on purpose. A machine that is shared with others tells only of what hangs, ten times as long:
 // STREAMPOST_TEST_PAUSES holds one that is quiet to the limits themselves.
 const (
@@ -140,6 +140,7 @@ type pauses struct {
 	doing   string // the disturbance
 	away    bool   // the process has been killed, and is not ready again
 	killed  time.Time
+	back    time.Time // when it was last ready again
 	over    bool // nobody measures any more
 	answers int
 	long    []wait
@@ -173,7 +174,7 @@ func (w *pauses) leaves() {
 func (w *pauses) returns() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.away = false
+	w.away, w.back = false, time.Now()
 }
 
 // end says that what comes is not measured.
@@ -198,6 +199,9 @@ func (k *soak) answered(what string, connected, began time.Time, err error) {
 			return
 		}
 		now = k.killed
+	}
+	if began.Before(k.back) { // it was asked before it was ready
+		began = k.back
 	}
 	if now.Sub(began) > switchLimit {
 		k.long = append(k.long, wait{span: span{began, now}, what: what, meanwhile: k.doing})

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/streampost/streampost/domain"
-	"github.com/streampost/streampost/streams"
 )
 
 // Phase is what a build is doing.
@@ -50,6 +47,8 @@ type build struct {
 	done   chan struct{} // closed at the end, when pause and err are known
 	pause  time.Duration
 	old    map[*slot]*generation // whose place others have taken
+
+	presses bool // of the build's goroutine only: others wait for it
 
 	// Guarded by the group's lock.
 	waiting   int // callers of Rebuild
@@ -168,6 +167,15 @@ func (b *build) needed() bool {
 	return b.own
 }
 
+// missed tells whether mail waits for the rows: no others of the projection follow the log meanwhile.
+func (b *build) missed() bool {
+	b.g.mu.Lock()
+	defer b.g.mu.Unlock()
+	return !b.g.silent && slices.ContainsFunc(b.parts, func(p *part) bool {
+		return !p.ended && p.slot.driven == nil && p.slot.state != Stopped && p.slot.state != Dropped
+	})
+}
+
 // abandon drops what a failed part has filled. A projection that has no rows to write stops visibly, and serves what there is.
 func (b *build) abandon(p *part, err error) {
 	if p.ended || err == nil {
@@ -222,9 +230,14 @@ func (b *build) part(s *slot) *part {
 // try goes from where the generations are to the switch.
 func (b *build) try(ctx context.Context) error {
 	r := b.g.r
+	turns := r.replays
+	if b.presses = b.missed(); b.presses {
+		turns = r.pressing
+		defer r.first.begin()()
+	}
 	select {
-	case r.replays <- struct{}{}:
-		defer func() { <-r.replays }()
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -233,7 +246,7 @@ func (b *build) try(ctx context.Context) error {
 			return err
 		}
 	}
-	verified := !b.opt.Verify
+	verified, settled, closing := !b.opt.Verify, false, 0
 	for {
 		works := b.works()
 		if len(works) == 0 {
@@ -244,7 +257,11 @@ func (b *build) try(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if low < goal && (goal-low > near || !verified) {
+		far := goal > low && goal-low > near
+		if low < goal && (far || !verified || closing < closer) {
+			if !far {
+				closing++
+			}
 			if err := b.fill(ctx, low, goal); err != nil {
 				return err
 			}
@@ -258,19 +275,19 @@ func (b *build) try(ctx context.Context) error {
 			continue
 		}
 		b.show(Switching, goal, goal, 0)
+		if !settled {
+			settled = true
+			b.settle(ctx, works)
+			continue
+		}
 		err = b.g.schedule(ctx, func(ctx context.Context) (bool, error) { return b.take(ctx) })
 		if !errors.Is(err, errFar) {
 			b.clear()
 			return err
 		}
+		settled, closing = false, 0
 	}
 }
-
-// near is how many entries are applied during a switch at most: so few that nobody notices the pause.
-const near = 64
-
-// errFar asks for more filling before the switch.
-var errFar = errors.New("the log grew meanwhile")
 
 // open makes or finds what a part fills.
 func (b *build) open(ctx context.Context, p *part) error {
@@ -356,230 +373,6 @@ func (b *build) gone() []domain.AccountID {
 	b.g.mu.Lock()
 	defer b.g.mu.Unlock()
 	return slices.Clone(b.removed)
-}
-
-// goal is up to where the log is to be applied: as far as the live generations are, or to its end when they stand still.
-func (b *build) goal(ctx context.Context) (domain.Seq, error) {
-	b.g.mu.Lock()
-	reached := b.g.reached
-	b.g.mu.Unlock()
-	if reached > 0 {
-		return reached, nil
-	}
-	return b.g.r.cfg.Log.Head(ctx, b.g.stream)
-}
-
-// fill applies the entries after one position up to another.
-func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
-	r := b.g.r
-	limits := r.cfg.Limits
-	limits.BatchEntries = b.opt.pace.batch(limits.BatchEntries)
-	q := newQueue(limits)
-	reading, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
-	var reads atomic.Int64
-	wg.Go(func() { q.end(pour(reading, r.cfg.Log, b.g.stream, after, upTo, q, &reads)) })
-	began, from := time.Now(), after
-	links := newLinker(after)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-q.ready:
-		}
-		entries, ended, err := q.take()
-		if ended {
-			if err == nil && after < upTo {
-				err = domain.Errorf(domain.Unavailable, "the log ended at position %d", after)
-			}
-			return err
-		}
-		if len(entries) == 0 {
-			continue
-		}
-		working := time.Now()
-		for i := range entries {
-			if err := links.check(&entries[i]); err != nil {
-				return err
-			}
-		}
-		works := b.works()
-		release, err := r.fills.take(ctx, len(works))
-		if err != nil {
-			return err
-		}
-		b.g.commit(ctx, works, entries)
-		release()
-		if err := b.outcome(ctx, works); err != nil {
-			return err
-		}
-		if len(b.works()) == 0 {
-			return nil
-		}
-		after = entries[len(entries)-1].Seq
-		rate := float64(after-from) / max(time.Since(began).Seconds(), 1e-6)
-		r.measure(b.names(), rate, uint64(after-from))
-		b.show(Filling, after, upTo, rate)
-		if err := b.opt.pace.rest(ctx, len(entries), time.Since(working)+time.Duration(reads.Swap(0))); err != nil {
-			return err
-		}
-	}
-}
-
-// pour reads the log into a queue, and adds up the nanoseconds that reading and opening entries takes.
-func pour(ctx context.Context, log Log, stream string, after, upTo domain.Seq, q *queue, took *atomic.Int64) error {
-	const chunk = 64
-	entries := make([]streams.Entry, 0, chunk)
-	began := time.Now()
-	for e, err := range log.Read(ctx, stream, after, upTo) {
-		if err != nil {
-			return errors.Join(q.put(ctx, entries), err)
-		}
-		if entries = append(entries, e); len(entries) == chunk {
-			took.Add(int64(time.Since(began)))
-			if err := q.put(ctx, entries); err != nil {
-				return err
-			}
-			entries, began = entries[:0], time.Now()
-		}
-	}
-	return q.put(ctx, entries)
-}
-
-// outcome looks at what became of a batch. A part whose rows are wrong although the log is not begins once more from nothing; one that cannot apply
-// an entry is given up, and the others go on.
-func (b *build) outcome(ctx context.Context, works []*work) error {
-	for _, w := range works {
-		var damage *Damage
-		p := b.part(w.slot)
-		switch {
-		case w.err == nil:
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(w.err, ErrLog):
-			return w.err
-		case errors.As(w.err, &damage) && p.started:
-			b.abandon(p, domain.Wrap(domain.Corrupt, errors.New(w.err.Error()), "the log contradicts itself"))
-		case errors.As(w.err, &damage) || spoilt(w.err) && !p.started:
-			b.forgo(p, b.g.r.cfg.Views.Drop)
-			return domain.Wrap(domain.Unavailable, w.err, "rows that were begun earlier are wrong: they are made anew")
-		case fatal(w.err):
-			b.abandon(p, w.err)
-		default:
-			return w.err
-		}
-	}
-	return nil
-}
-
-// take switches the generations in. It runs on the group's goroutine, so nothing else is applied meanwhile.
-func (b *build) take(ctx context.Context) (again bool, err error) {
-	began := time.Now()
-	g := b.g
-	works := b.works()
-	low, goal := lowest(works), g.position
-	if !g.follows {
-		if goal, err = g.r.cfg.Log.Head(ctx, g.stream); err != nil {
-			return false, err
-		}
-	}
-	if goal > low && goal-low > near {
-		return false, errFar
-	}
-	var entries []streams.Entry
-	for e, err := range g.r.cfg.Log.Read(ctx, g.stream, min(low, goal), goal) {
-		if err != nil {
-			return false, err
-		}
-		entries = append(entries, e)
-	}
-	removed := b.gone()
-	for _, w := range works {
-		w.finish = func(ctx context.Context, tx Tx, h *head) error {
-			h.ready = true
-			return remove(ctx, tx, w.slot.projection, removed...)
-		}
-	}
-	g.commit(ctx, works, entries)
-	if err := b.outcome(ctx, works); err != nil {
-		return false, err
-	}
-	for _, w := range works {
-		if b.part(w.slot).ended {
-			continue
-		}
-		if err := b.sound(ctx, w.gen); err != nil {
-			return false, err
-		}
-	}
-	for _, w := range works {
-		if p := b.part(w.slot); !p.ended {
-			b.swap(w, p)
-		}
-	}
-	g.publish(func() {})
-	b.pause = time.Since(began)
-	g.r.switched(b.pause)
-	for _, w := range works {
-		if w.err != nil {
-			continue
-		}
-		g.log.Info("a view was switched to another generation", "generation", w.gen.Generation, "position", w.gen.seq, "pause", b.pause)
-		if len(removed) > 0 {
-			if err := w.gen.view.Scrub(ctx); err != nil {
-				g.log.Warn("a new view is not scrubbed of an erased account", "generation", w.gen.Generation, "error", err)
-			}
-		}
-		g.r.rows(g.stream, w.slot.name(), "")
-	}
-	return !g.follows, nil
-}
-
-// sound reads back what was committed.
-func (b *build) sound(ctx context.Context, gen *generation) error {
-	var h head
-	err := gen.view.Snapshot(ctx, func(r Reader) (err error) { h, err = readHead(ctx, r); return err })
-	if err == nil && h != gen.head {
-		err = domain.Wrap(domain.Unavailable, ErrDamaged, fmt.Sprintf("generation %s stands at %d and should at %d", gen.Generation, h.seq, gen.seq))
-	}
-	return err
-}
-
-// swap makes a generation the live one.
-func (b *build) swap(w *work, p *part) {
-	s, g := w.slot, b.g
-	var old *generation
-	damaged := false
-	g.publish(func() {
-		if old = s.live; old == nil {
-			old = s.driven // a first one that was on its way, too
-		}
-		if old == w.gen {
-			old = nil
-		}
-		damaged, p.ended = s.state == Damaged, true
-		s.live, s.driven = w.gen, w.gen
-		s.state, s.err = "", nil
-		if s.build == b {
-			s.build = nil
-		}
-	})
-	switch {
-	case old == nil:
-	case damaged:
-		s.retire(old, g.r.cfg.Views.Aside)
-	default:
-		b.old[s] = old
-	}
-}
-
-// clear drops what others have taken the place of. Closing and deleting large files takes longer than projecting may stand still.
-func (b *build) clear() {
-	for s, old := range b.old {
-		s.retire(old, b.g.r.cfg.Views.Drop)
-	}
 }
 
 // show tells those who wait how far the build is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +29,12 @@ type group struct {
 	ended  chan struct{} // closed when run has returned
 
 	// Of the group's goroutine only.
-	target   domain.Seq // where the log ended when the group began to follow it
-	notified domain.Seq // up to which position entries were reported
-	begun    bool       // notified is known
-	follows  bool       // position is that of all generations which are driven
-	position domain.Seq // up to which the log was applied
+	target   domain.Seq      // where the log ended when the group began to follow it
+	notified domain.Seq      // up to which position entries were reported
+	begun    bool            // notified is known
+	follows  bool            // position is that of all generations which are driven
+	position domain.Seq      // up to which the log was applied
+	last     []streams.Entry // the batch that was applied last, while something is built: a switch that needs its entries need not read the log
 
 	mu      sync.Mutex // guards the fields below and those of the slots
 	state   State
@@ -305,10 +307,19 @@ func (g *group) turn(ctx context.Context, behind domain.Seq) (release func(), er
 	if behind <= domain.Seq(g.r.cfg.Limits.FarBehind) {
 		return func() {}, nil
 	}
+	turns, end := g.r.replays, func() {}
+	if !g.silent { // mail waits for it
+		turns, end = g.r.pressing, g.r.first.begin()
+	}
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
 	for {
 		select {
-		case g.r.replays <- struct{}{}:
-			return sync.OnceFunc(func() { <-g.r.replays }), nil
+		case turns <- struct{}{}:
+			return sync.OnceFunc(func() { <-turns; end() }), nil
 		case j := <-g.jobs:
 			if err := g.do(ctx, j); errors.Is(err, errAgain) {
 				return nil, err
@@ -349,7 +360,10 @@ func (g *group) apply(ctx context.Context, entries []streams.Entry) error {
 	last := &entries[len(entries)-1]
 	g.position = max(g.position, last.Seq)
 	g.publish(func() {
-		g.reached, g.current = g.position, time.Now()
+		g.reached, g.current, g.last = g.position, time.Now(), nil
+		if slices.ContainsFunc(g.slots, func(s *slot) bool { return s.build != nil }) {
+			g.last = entries
+		}
 		for _, w := range works {
 			if w.slot.driven == w.gen && w.gen.ready {
 				w.slot.live = w.gen

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/projections"
 	"github.com/streampost/streampost/projections/counters"
 	"github.com/streampost/streampost/projections/mailboxes"
@@ -160,6 +161,51 @@ func TestRebuildResumes(t *testing.T) {
 	if !b.logged.has("goes on") {
 		t.Error("it began anew")
 	}
+}
+
+// Rows that mail waits for are made at once, also while a rebuild that somebody ordered has the only turn, and takes its time.
+func TestMissedRowsGoFirst(t *testing.T) {
+	b := newBench(t)
+	b.needsFiles()
+	b.open(alice, 500)
+	b.cfg.Limits.BatchEntries, b.cfg.Limits.Replays = 10, 1
+	b.prepare()
+	for _, s := range b.runner.Status(b.ctx) {
+		if s.Readable {
+			t.Errorf("%s %s can be read before it is open", s.Stream, s.Name)
+		}
+	}
+	b.start()
+	b.wait()
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	go func() {
+		_, err := b.runner.Rebuild(ctx, projections.Selection{Stream: stream, Projection: counters.Name}, projections.RebuildOptions{EntriesPerSecond: 1}, func(p projections.Progress) {
+			if p.Done > 0 {
+				once.Do(func() { close(begun) })
+			}
+		})
+		ended <- err
+	}()
+	<-begun
+	harms["deleted"](t, b.file(mailboxes.Name))
+	b.log.Add(alice, 0, &event.FlagsChanged{Mailbox: 1, UIDs: domain.UIDs(2, 499), Add: event.Answered})
+	b.wait()
+	select {
+	case err := <-ended:
+		t.Fatalf("the rebuild ended before: %v", err)
+	default:
+	}
+	for _, s := range b.runner.Status(b.ctx) {
+		if s.Stream == stream && s.Name == mailboxes.Name && (!s.Readable || s.Generation == 1) {
+			t.Errorf("mailboxes stands thus: %+v", s)
+		}
+	}
+	cancel()
+	<-ended
+	b.clean()
 }
 
 // generations lists what is in the store.

@@ -82,11 +82,14 @@ type Runner struct {
 	groups  map[string][]*group // by stream; the one in lock-step first
 	streams []string            // in the log's order
 	replays chan struct{}       // one token for each stream that catches up or is built
-	builds  sync.WaitGroup
-	writes  *seats // of commits
-	fills   *seats // of those among them that builds fill rows with, whose large batches must leave room for what comes in
-	looks   *seats // of comparisons
-	aparts  int    // groups of projections apart, which share a part of one CPU's time
+	// Of builds that mail waits for there are as many at a time, whatever the others do, and these wait for them.
+	pressing chan struct{}
+	first    precedence
+	builds   sync.WaitGroup
+	writes   *seats // of commits
+	fills    *seats // of those among them that builds fill rows with, whose large batches must leave room for what comes in
+	looks    *seats // of comparisons
+	aparts   int    // groups of projections apart, which share a part of one CPU's time
 
 	mu      sync.Mutex
 	running context.Context // nil before Run
@@ -109,7 +112,7 @@ func NewRunner(cfg Config) *Runner {
 		cfg.Load = func() float64 { return 0 }
 	}
 	r := &Runner{
-		cfg: cfg, streams: cfg.Log.Streams(), groups: map[string][]*group{}, replays: make(chan struct{}, cfg.Limits.Replays), rates: map[string]float64{},
+		cfg: cfg, streams: cfg.Log.Streams(), groups: map[string][]*group{}, replays: make(chan struct{}, cfg.Limits.Replays), pressing: make(chan struct{}, cfg.Limits.Replays), rates: map[string]float64{},
 	}
 	scopes := map[string]Scope{cfg.Log.StreamOf(domain.DirectoryID): DirectoryStream, cfg.Log.StreamOf(domain.TasksID): TaskStream}
 	largest := 0 // number of projections in lock-step

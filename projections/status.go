@@ -39,6 +39,7 @@ type Status struct {
 	Phase      Phase      `json:"phase,omitempty"` // of one that is building
 	Error      string     `json:"error,omitempty"`
 	Hint       string     `json:"hint,omitempty"` // what to do about it, where that is known
+	Readable   bool       `json:"-"`              // readers see its rows
 }
 
 // Serves tells whether it is the generation that readers see, or the place where one should be.
@@ -103,6 +104,7 @@ func (s *slot) status(logHead domain.Seq) []Status {
 		main = s.driven
 	}
 	all := []Status{tell(main, state, err)}
+	all[0].Readable = s.live != nil
 	if b := s.build; b != nil {
 		for _, p := range b.parts {
 			if p.slot == s && p.gen != nil && p.gen != main {

@@ -1,6 +1,7 @@
 package sqlview_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -277,6 +278,41 @@ func TestLargeTransaction(t *testing.T) {
 		t.Errorf("%v is left", left)
 	}
 	if _, view = open(t, dir); sum(t, view) != 25_000 {
+		t.Error("rows are missing")
+	}
+}
+
+// Who settles a view finds what was committed in the file itself, beside whatever else goes on, and closing waits for it.
+func TestSettle(t *testing.T) {
+	dir := t.TempDir()
+	views, view := open(t, dir)
+	if err := view.Update(t.Context(), func(tx projections.Tx) error {
+		return tx.Insert(t.Context(), "quota", []string{"account", "bytes", "messages", "limit_bytes", "limit_messages"}, [][]any{{"somebody", int64(1), int64(0), int64(0), int64(0)}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	inFile := func() bool {
+		files, err := filepath.Glob(dir + "/*.quota.*")
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		return slices.ContainsFunc(files, func(name string) bool {
+			text, err := os.ReadFile(name)
+			return err == nil && !strings.HasSuffix(name, "-wal") && bytes.Contains(text, []byte("somebody"))
+		})
+	}
+	if inFile() {
+		t.Fatal("the row is in the file before")
+	}
+	view.(projections.Settler).Settle(t.Context())
+	if !inFile() {
+		t.Error("the row is in the log only")
+	}
+	if err := views.Close(); err != nil {
+		t.Fatal(err)
+	}
+	view.(projections.Settler).Settle(t.Context()) // harmless
+	if _, view = open(t, dir); sum(t, view) != 1 {
 		t.Error("rows are missing")
 	}
 }

@@ -69,15 +69,15 @@ func (t *tx) commit(ctx context.Context) error {
 	_, err := t.Exec(ctx, "commit")
 	if large {
 		t.f.settling++
-		go t.f.settle()
+		go t.f.settle(context.Background())
 	}
 	return err
 }
 
-// settle moves the log's pages to the file, beside readers and the writer, and has the writer do it from then on.
-func (f *file) settle() {
+// settle moves the log's pages to the file, beside readers and the writer, and has the writer do it from then on. Who calls it has counted it as settling.
+func (f *file) settle(ctx context.Context) {
 	if db, err := open(f.path, "", []string{"busy_timeout(5000)", "synchronous(normal)"}); err == nil {
-		_, _ = db.Exec("pragma wal_checkpoint(passive)") // the writer would meet the same error
+		_, _ = db.ExecContext(ctx, "pragma wal_checkpoint(passive)") // the writer would meet the same error
 		_ = db.Close()
 	}
 	f.writing.Lock()
@@ -86,6 +86,24 @@ func (f *file) settle() {
 		_, _ = f.conn.ExecContext(context.Background(), "pragma "+autocheckpoint)
 	}
 	f.settled.Broadcast()
+}
+
+// Settle is of projections.Settler: the next commit finds a log that is short, and was begun anew already, for which SQLite waits until its header is synced.
+func (f *file) Settle(ctx context.Context) {
+	f.writing.Lock()
+	waits := f.journal == "wal" && !f.closed
+	if waits {
+		f.settling++
+	}
+	f.writing.Unlock()
+	if !waits {
+		return
+	}
+	f.settle(ctx)
+	_ = f.Update(ctx, func(t projections.Tx) error { // the next commit would meet the same error
+		_, err := t.Exec(ctx, "update head set seq = seq")
+		return err
+	})
 }
 
 func (t *tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {

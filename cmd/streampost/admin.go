@@ -14,6 +14,8 @@ import (
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/ops/health"
 	"github.com/streampost/streampost/projections"
+	"github.com/streampost/streampost/projections/dirview"
+	"github.com/streampost/streampost/projections/mailboxes"
 	"github.com/streampost/streampost/streams"
 	"github.com/streampost/streampost/streams/nodes"
 )
@@ -214,6 +216,8 @@ func (c *core) checks() *health.Checks {
 					return health.Unhealthy, fmt.Sprintf("projection %s of %s has stopped: %s%s", p.Name, p.Stream, p.Error, hinted(p.Hint))
 				case p.State == projections.Starting:
 					return health.Unhealthy, fmt.Sprintf("projection %s of %s is not open yet", p.Name, p.Stream)
+				case !p.Readable && (p.Name == mailboxes.Name || p.Name == dirview.Name):
+					return health.Unhealthy, fmt.Sprintf("projection %s of %s has no rows yet: they are made from the log, as far as entry %d of %d", p.Name, p.Stream, p.Cursor, p.Head)
 				case p.State == projections.Damaged:
 					status, cause = health.Degraded, fmt.Sprintf("projection %s of %s is damaged and being made anew: %s", p.Name, p.Stream, p.Error)
 				case p.State == projections.Retrying || p.LagEntries > maxLag:

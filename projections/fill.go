@@ -1,0 +1,133 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/streams"
+)
+
+// goal is up to where the log is to be applied: as far as the live generations are, or to its end when they stand still.
+func (b *build) goal(ctx context.Context) (domain.Seq, error) {
+	b.g.mu.Lock()
+	reached := b.g.reached
+	b.g.mu.Unlock()
+	if reached > 0 {
+		return reached, nil
+	}
+	return b.g.r.cfg.Log.Head(ctx, b.g.stream)
+}
+
+// fill applies the entries after one position up to another.
+func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
+	r := b.g.r
+	limits := r.cfg.Limits
+	limits.BatchEntries = b.opt.pace.batch(limits.BatchEntries)
+	q := newQueue(limits)
+	reading, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	var reads atomic.Int64
+	wg.Go(func() { q.end(pour(reading, r.cfg.Log, b.g.stream, after, upTo, q, &reads)) })
+	began, from := time.Now(), after
+	links := newLinker(after)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.ready:
+		}
+		entries, ended, err := q.take()
+		if ended {
+			if err == nil && after < upTo {
+				err = domain.Errorf(domain.Unavailable, "the log ended at position %d", after)
+			}
+			return err
+		}
+		if len(entries) == 0 {
+			continue
+		}
+		if !b.presses && !b.missed() {
+			if err := r.first.wait(ctx); err != nil {
+				return err
+			}
+		}
+		working := time.Now()
+		for i := range entries {
+			if err := links.check(&entries[i]); err != nil {
+				return err
+			}
+		}
+		works := b.works()
+		release, err := r.fills.take(ctx, len(works))
+		if err != nil {
+			return err
+		}
+		b.g.commit(ctx, works, entries)
+		release()
+		if err := b.outcome(ctx, works); err != nil {
+			return err
+		}
+		if len(b.works()) == 0 {
+			return nil
+		}
+		after = entries[len(entries)-1].Seq
+		rate := float64(after-from) / max(time.Since(began).Seconds(), 1e-6)
+		r.measure(b.names(), rate, uint64(after-from))
+		b.show(Filling, after, upTo, rate)
+		if err := b.opt.pace.rest(ctx, len(entries), time.Since(working)+time.Duration(reads.Swap(0))); err != nil {
+			return err
+		}
+	}
+}
+
+// pour reads the log into a queue, and adds up the nanoseconds that reading and opening entries takes.
+func pour(ctx context.Context, log Log, stream string, after, upTo domain.Seq, q *queue, took *atomic.Int64) error {
+	const chunk = 64
+	entries := make([]streams.Entry, 0, chunk)
+	began := time.Now()
+	for e, err := range log.Read(ctx, stream, after, upTo) {
+		if err != nil {
+			return errors.Join(q.put(ctx, entries), err)
+		}
+		if entries = append(entries, e); len(entries) == chunk {
+			took.Add(int64(time.Since(began)))
+			if err := q.put(ctx, entries); err != nil {
+				return err
+			}
+			entries, began = entries[:0], time.Now()
+		}
+	}
+	return q.put(ctx, entries)
+}
+
+// outcome looks at what became of a batch. A part whose rows are wrong although the log is not begins once more from nothing; one that cannot apply
+// an entry is given up, and the others go on.
+func (b *build) outcome(ctx context.Context, works []*work) error {
+	for _, w := range works {
+		var damage *Damage
+		p := b.part(w.slot)
+		switch {
+		case w.err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(w.err, ErrLog):
+			return w.err
+		case errors.As(w.err, &damage) && p.started:
+			b.abandon(p, domain.Wrap(domain.Corrupt, errors.New(w.err.Error()), "the log contradicts itself"))
+		case errors.As(w.err, &damage) || spoilt(w.err) && !p.started:
+			b.forgo(p, b.g.r.cfg.Views.Drop)
+			return domain.Wrap(domain.Unavailable, w.err, "rows that were begun earlier are wrong: they are made anew")
+		case fatal(w.err):
+			b.abandon(p, w.err)
+		default:
+			return w.err
+		}
+	}
+	return nil
+}
