@@ -184,10 +184,13 @@ SyncState *
 	return config
 }
 
-// stays asks again whether a client finds nothing new, after a kill and after every view has been deleted and rebuilt from the log.
+// stays asks again whether a client finds nothing new, after a restart, after a kill and after every view has been deleted and rebuilt from the log.
 func (s *server) stays(nothing func(when string)) {
 	s.t.Helper()
 	nothing("as it is")
+	s.kill(syscall.SIGTERM)
+	s.start("")
+	nothing("after a restart")
 	s.kill(syscall.SIGKILL)
 	s.start("")
 	nothing("after kill -9")
@@ -260,42 +263,60 @@ remotepass = %[3]s
 	s.stays(nothing)
 }
 
-// TestNeomuttReadsAndWrites drives NeoMutt, which may have a cache and QRESYNC and, in the version of Debian 12, reads all headers anew all the same.
+// TestNeomuttReadsAndWrites drives NeoMutt, which keeps headers in a cache. Later it asks for what has changed only, and for nothing when nothing has, whatever
+// happened to the server meanwhile.
 func TestNeomuttReadsAndWrites(t *testing.T) {
 	t.Parallel()
 	need(t, "neomutt", "script", "curl")
 	s := demoServer(t)
+	line := newTap(t, s.addr(1143))
 	dir := t.TempDir()
-	config := filepath.Join(dir, "neomuttrc")
-	write(t, config, fmt.Sprintf(`set folder = "imap://127.0.0.1:%d/" spoolfile = "+INBOX" imap_user = "alice@example.org" imap_pass = "%s"
-set ssl_starttls = no ssl_force_tls = no imap_condstore = yes imap_qresync = yes imap_deflate = yes header_cache = "%s/cache"
+	config, cache := filepath.Join(dir, "neomuttrc"), filepath.Join(dir, "cache")
+	if err := os.Mkdir(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, fmt.Sprintf(`set folder = "imap://%s/" spoolfile = "+INBOX" imap_user = "alice@example.org" imap_pass = "%s"
+set ssl_starttls = no ssl_force_tls = no imap_condstore = yes imap_qresync = yes
+set header_cache = "%s"
 set quit = yes confirmappend = no confirmcreate = no delete = yes move = no wait_key = no sleep_time = 0
-`, 1143+s.offset, password, dir))
-	mutt := func(keys string) {
+`, line.addr, password, cache))
+	mutt := func(keys string) (asked, answered string) {
 		t.Helper()
 		client(t, "", "script", "-qec", fmt.Sprintf(`TERM=xterm neomutt -n -F %s -e 'push "%s<quit>"'`, config, keys), os.DevNull)
+		return line.take()
 	}
-	mutt("<tag-pattern>~A<enter><tag-prefix><copy-message>+Copies<enter><untag-pattern>~A<enter><first-entry><set-flag>!<sync-mailbox>")
-	everything := s.curl("INBOX", "UID SEARCH ALL")
-	if got := s.curl("Copies", "SEARCH ALL"); len(strings.Fields(got)) != len(strings.Fields(everything)) || len(strings.Fields(got)) < 3 {
+	asked, answered := mutt("<tag-pattern>~A<enter><tag-prefix><copy-message>+Copies<enter><untag-pattern>~A<enter><first-entry><set-flag>!<sync-mailbox>")
+	if !bodies.MatchString(asked) || !literals.MatchString(answered) {
+		t.Errorf("NeoMutt fetched nothing:\n%s", asked)
+	}
+	everything := strings.Fields(s.curl("INBOX", "UID SEARCH ALL"))
+	if got := s.curl("Copies", "SEARCH ALL"); len(strings.Fields(got)) != len(everything) || len(everything) < 4 {
 		t.Errorf("NeoMutt copied %q of %q", got, everything)
 	}
 	if got := s.curl("INBOX", "SEARCH FLAGGED"); len(strings.Fields(got)) != 3 {
 		t.Errorf("flagged are %q", got)
 	}
-	// From its cache it knows what is flagged, and it does not mistake other messages for those, whatever happened to the server.
-	left := len(strings.Fields(everything))
+	// Of flags that change meanwhile it hears without the headers.
+	s.curl("INBOX", `STORE 2 +FLAGS (\Answered)`)
+	asked, answered = mutt("<delete-pattern>~F|~Q<enter><sync-mailbox>")
+	if bodies.MatchString(asked) || literals.MatchString(answered) || !strings.Contains(asked, "CHANGEDSINCE") {
+		t.Errorf("for a flag NeoMutt asked\n%s\nand was answered\n%s", asked, answered)
+	}
+	if got := strings.Fields(s.curl("INBOX", "UID SEARCH ALL")); len(got) != len(everything)-2 || got[2] != everything[4] {
+		t.Errorf("NeoMutt left %q of %q", got, everything)
+	}
+	mutt("") // It hears of what it has deleted itself.
 	s.stays(func(when string) {
 		t.Helper()
-		mutt("<delete-pattern>~F<enter><sync-mailbox>")
-		if left--; len(strings.Fields(s.curl("INBOX", "UID SEARCH ALL"))) != left || len(strings.Fields(s.curl("INBOX", "UID SEARCH FLAGGED"))) != 2 {
-			t.Errorf("%s: NeoMutt deleted something else than what is flagged", when)
+		asked, answered := mutt("")
+		if !strings.Contains(asked, "QRESYNC") || !strings.Contains(asked, `SELECT "INBOX"`) || strings.Contains(asked, "FETCH") ||
+			strings.Contains(answered, "FETCH") || strings.Contains(answered, "VANISHED") {
+			t.Errorf("%s: NeoMutt asked\n%s\nand was answered\n%s", when, asked, answered)
 		}
-		mutt("<first-entry><set-flag>!<sync-mailbox>")
 	})
 }
 
-// TestFetchmailTakesMailOnce takes what is new, and nothing twice.
+// TestFetchmailTakesMailOnce takes what is new, marks it on the server or removes it there, and takes nothing twice.
 func TestFetchmailTakesMailOnce(t *testing.T) {
 	t.Parallel()
 	need(t, "fetchmail", "curl")
@@ -305,17 +326,23 @@ func TestFetchmailTakesMailOnce(t *testing.T) {
 	write(t, config, fmt.Sprintf(`set pidfile "%[1]s/pid"
 poll 127.0.0.1 protocol IMAP port %[2]d auth password user "alice@example.org" password "%[3]s" sslproto "" keep mda "cat >>%[4]s"
 `, dir, 1143+s.offset, password, taken))
-	fetch := func() (out string, status int) {
-		cmd := exec.Command("fetchmail", "--fetchmailrc", config, "--nodetach", "--nosyslog", "--idfile", filepath.Join(dir, "ids"))
+	fetch := func(args ...string) (out string, status int) {
+		cmd := exec.Command("fetchmail", append(args, "--fetchmailrc", config, "--nodetach", "--nosyslog", "--idfile", filepath.Join(dir, "ids"))...)
 		text, _ := cmd.CombinedOutput()
 		return string(text), cmd.ProcessState.ExitCode()
 	}
-	client(t, "Subject: for fetchmail\r\n\r\ntext\r\n", "curl", "-sS", "smtp://"+s.addr(1025), "--mail-from", "carol@example.net", "--mail-rcpt", "alice@example.org", "-T", "-")
+	deliver := func(subject string) {
+		client(t, "Subject: "+subject+"\r\n\r\ntext\r\n", "curl", "-sS", "smtp://"+s.addr(1025), "--mail-from", "carol@example.net", "--mail-rcpt", "alice@example.org", "-T", "-")
+	}
+	deliver("for fetchmail")
 	if out, status := fetch(); status != 0 {
 		t.Fatalf("fetchmail ends with %d:\n%s", status, out)
 	}
 	if got, _ := os.ReadFile(taken); !strings.Contains(string(got), "Subject: for fetchmail") {
 		t.Errorf("fetchmail took\n%s", got)
+	}
+	if got := s.curl("INBOX", "SEARCH UNSEEN"); len(strings.Fields(got)) != 2 {
+		t.Errorf("what fetchmail took is not marked as seen: %q", got)
 	}
 	s.stays(func(when string) {
 		t.Helper()
@@ -323,6 +350,16 @@ poll 127.0.0.1 protocol IMAP port %[2]d auth password user "alice@example.org" p
 			t.Errorf("%s: fetchmail ends with %d:\n%s", when, status, out)
 		}
 	})
+	deliver("to be removed")
+	if out, status := fetch("--nokeep"); status != 0 {
+		t.Errorf("fetchmail ends with %d:\n%s", status, out)
+	}
+	if got := s.curl("INBOX", `SEARCH SUBJECT "to be removed"`); len(strings.Fields(got)) != 2 {
+		t.Errorf("what fetchmail took is still there: %q", got)
+	}
+	if got, _ := os.ReadFile(taken); strings.Count(string(got), "Subject: to be removed") != 1 || strings.Count(string(got), "Subject: for fetchmail") != 1 {
+		t.Errorf("fetchmail took\n%s", got)
+	}
 }
 
 func write(t *testing.T, file, text string) {

@@ -126,9 +126,7 @@ const mayAnnotate = account.MayRead | account.MaySee | account.MayWrite | accoun
 // section 4). It runs inside a View.
 func (c *conn) metadataOf(o owner, m *account.Mailbox) account.Metadata {
 	if c.foreign(o) {
-		shared := maps.Clone(m.Metadata)
-		maps.DeleteFunc(shared, func(entry, _ string) bool { return !strings.HasPrefix(entry, "/shared/") })
-		return shared
+		return sharedEntries(m.Metadata)
 	}
 	if m.SpecialUse == "" {
 		return m.Metadata
@@ -139,6 +137,13 @@ func (c *conn) metadataOf(o owner, m *account.Mailbox) account.Metadata {
 	}
 	of[account.SpecialUseEntry] = m.SpecialUse
 	return of
+}
+
+// sharedEntries gives the annotations that others may see.
+func sharedEntries(all account.Metadata) account.Metadata {
+	some := maps.Clone(all)
+	maps.DeleteFunc(some, func(entry, _ string) bool { return !strings.HasPrefix(entry, "/shared/") })
+	return some
 }
 
 // options parses MAXSIZE and DEPTH.

@@ -9,6 +9,7 @@ import (
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/projections/door"
 )
 
 // NOTIFY (RFC 5465): a client says of which events in which mailboxes it wants to hear, and hears of them at once, also while no command runs.
@@ -196,11 +197,13 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	more, err := n.follow(ctx, c, r.status)
+	more, err := n.follow(ctx, c)
 	if err != nil {
 		n.end()
 		return err
 	}
+	// RFC 5465 section 3.1: STATUS is what tells of everything that there is, and it tells that alone.
+	more = slices.DeleteFunc(more, func(n notice) bool { return !r.status || n.listing != nil })
 	c.endNotify()
 	c.notify = n
 	c.sendNotices(append(found, more...))
@@ -220,6 +223,10 @@ type notification struct {
 	selected eventGroup
 	groups   []eventGroup // of other mailboxes
 	others   []*followed
+
+	sharing  *door.Watch        // of who begins to share with the user
+	sharers  []domain.AccountID // who did when others were last looked for
+	unlooked bool               // subscriptions have changed since
 
 	known      map[domain.MailboxID]*knownMailbox
 	subscribed map[string]bool

@@ -12,8 +12,8 @@ import (
 )
 
 // NOTIFY of mailboxes of others (RFC 5465 section 6): those that the client names, or subscribes to, as long as the user may read them. It hears of their
-// messages and of their names; annotations of others' mailboxes and what is new in LIST otherwise are not told. Owners who begin to share are found by the next
-// NOTIFY. What the session itself does there is told, too.
+// messages, of their names and of their shared annotations, also when an owner begins to share later, or the user to subscribe. What the session itself does there
+// is told, too.
 
 // followed is another account of whose mailboxes a client wants to hear.
 type followed struct {
@@ -40,17 +40,33 @@ func (g *eventGroup) may(o owner, subscribed map[string]bool) bool {
 	return false
 }
 
-// follow begins to watch the others whose mailboxes are asked for, and notes what there is. With status it gives what NOTIFY SET STATUS tells.
-func (n *notification) follow(ctx context.Context, c *conn, status bool) (found []notice, err error) {
-	if c.without[aclName] || !slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.filter.names != nil || g.filter.kind == "SUBSCRIBED" }) {
+// concernsOthers reports whether a group can be about mailboxes of others at all: "personal" and "inboxes" are the user's own.
+func (n *notification) concernsOthers(c *conn) bool {
+	return !c.without[aclName] && slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.filter.names != nil || g.filter.kind == "SUBSCRIBED" })
+}
+
+// follow begins to watch those others whose mailboxes are asked for and who are not watched yet, and gives what there is to tell of them. It looks for them when
+// there may be more than it knows: at first, when somebody has begun to share, and when the user's subscriptions have changed.
+func (n *notification) follow(ctx context.Context, c *conn) (found []notice, err error) {
+	if !n.concernsOthers(c) {
 		return nil, nil
 	}
+	if n.sharing == nil {
+		n.sharing = c.accounts.WatchSharing(c.id, c.watch)
+		n.unlooked = true
+	}
+	ids, _ := c.accounts.Sharing(ctx, c.id) // Of an error the log hears from sharers.
+	if !n.unlooked && slices.Equal(ids, n.sharers) {
+		return nil, nil
+	}
+	n.unlooked, n.sharers = false, ids
 	owners, err := c.sharers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range owners {
-		if !slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.may(o, n.subscribed) }) {
+		watched := slices.ContainsFunc(n.others, func(f *followed) bool { return f.owner.id == o.id })
+		if watched || !slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.may(o, n.subscribed) }) {
 			continue
 		}
 		f := &followed{owner: o}
@@ -61,40 +77,52 @@ func (n *notification) follow(ctx context.Context, c *conn, status bool) (found 
 			continue
 		}
 		n.others = append(n.others, f)
-		var more news
-		if err := c.passOver(ctx, o, c.viewOf(ctx, o, func(s *account.State) error {
-			more = n.compareOther(c, s, f)
-			return nil
-		})); err != nil {
+		more, err := n.look(ctx, c, f)
+		if err != nil {
 			return nil, err
 		}
-		f.learn(more)
-		found = append(found, more.notices...)
+		found = append(found, more...)
 	}
-	if !status {
-		return nil, nil
-	}
-	return slices.DeleteFunc(found, func(n notice) bool { return n.listing != nil }), nil // RFC 5465 section 3.1: STATUS alone.
+	return found, nil
 }
 
-// end stops watching others.
-func (n *notification) end() {
-	for _, f := range n.others {
-		f.watch.Close()
-	}
-}
-
-// tellOf sends what has happened in mailboxes of another account.
-func (n *notification) tellOf(ctx context.Context, c *conn, f *followed) error {
+// look finds what the client has not been told yet of mailboxes of another account.
+func (n *notification) look(ctx context.Context, c *conn, f *followed) ([]notice, error) {
 	var found news
 	if err := c.passOver(ctx, f.owner, c.viewOf(ctx, f.owner, func(s *account.State) error {
 		found = n.compareOther(c, s, f)
 		return nil
 	})); err != nil {
-		return err
+		return nil, err
 	}
 	f.learn(found)
-	c.sendNotices(found.notices)
+	return found.notices, nil
+}
+
+// end stops watching others.
+func (n *notification) end() {
+	if n.sharing != nil {
+		n.sharing.Close()
+	}
+	for _, f := range n.others {
+		f.watch.Close()
+	}
+}
+
+// tellOfOthers sends what has happened in mailboxes of other accounts.
+func (n *notification) tellOfOthers(ctx context.Context, c *conn) error {
+	for _, f := range n.others {
+		found, err := n.look(ctx, c, f)
+		if err != nil {
+			return err
+		}
+		c.sendNotices(found)
+	}
+	found, err := n.follow(ctx, c)
+	if err != nil {
+		return err
+	}
+	c.sendNotices(found)
 	return nil
 }
 
@@ -128,6 +156,9 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 				old = f.owner.prefix + k.name
 			}
 			found.notices = append(found.notices, notice{listing: &l, oldName: old})
+		}
+		if k != nil && wanted&mailboxMetadata != 0 && c.rights(f.owner, m)&mayAnnotate != 0 {
+			found.annotated(name, sharedEntries(k.metadata), sharedEntries(m.Metadata)) // RFC 5465 section 5.6.
 		}
 		if wanted&messageEvents == 0 || c.hasSelected(f.owner, m.ID) {
 			continue

@@ -51,3 +51,41 @@ func TestNotifyOfOthers(t *testing.T) {
 	// Its own mailboxes are no others'.
 	b.cmd("NOTIFY SET STATUS (personal (MessageNew MessageExpunge))").hasNot("...alice...").ok()
 }
+
+// TestNotifyOfThoseWhoBeginToShare: a client hears of mailboxes that it has named although nobody shared them yet, and of those to which it subscribes later.
+func TestNotifyOfThoseWhoBeginToShare(t *testing.T) {
+	s := share(t)
+	b := s.as(bob)
+	b.cmd(`NOTIFY SET (subtree "Other Users" (MailboxName MessageNew MessageExpunge))`).want("OK ...")
+	s.grant(alice, "INBOX", bob, "lr")
+	b.expect(`* LIST (\HasNoChildren) "/" `+alicesInbox, "* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)")
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(1))
+	b.expect("* STATUS " + alicesInbox + " (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)")
+	s.do(carol, account.SetRights{Mailbox: "INBOX", Identifier: account.Anyone, Rights: account.MaySee | account.MayRead | account.MayLookup})
+	const carols = `"Other Users/carol@example.org/INBOX"`
+	b.expect(`* LIST (\HasNoChildren) "/" `+carols, "* STATUS "+carols+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)")
+
+	b.cmd("NOTIFY SET (subscribed (MessageNew MessageExpunge))").want("OK ...")
+	doortest.Deliver(t, s.Accounts, s.ids[carol], "INBOX", mail(2))
+	b.cmd("NOOP").want("OK ...")
+	b.cmd("SUBSCRIBE %s", carols).ok()
+	b.cmd("NOOP").ok()
+	doortest.Deliver(t, s.Accounts, s.ids[carol], "INBOX", mail(3))
+	b.expect("* STATUS " + carols + " (UIDVALIDITY ... MESSAGES 2 UIDNEXT 3)")
+	b.cmd("NOTIFY NONE").ok()
+}
+
+// TestNotifyOfAnnotationsOfOthers: who may read shared annotations hears of their changes, and of no private ones (RFC 5465 section 5.6, RFC 5464 section 3.3).
+func TestNotifyOfAnnotationsOfOthers(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "work", bob, "lr")
+	a, b := s.login(), s.as(bob)
+	b.cmd(`NOTIFY SET (subtree "Other Users" (MailboxMetadataChange))`).want("OK ...")
+	a.cmd(`SETMETADATA INBOX (/private/comment "mine")`).ok()
+	a.cmd(`SETMETADATA work (/private/comment "mine" /shared/comment "ours")`).ok()
+	b.expect(`* METADATA "Other Users/alice@example.org/work" /shared/comment`)
+	a.cmd(`SETMETADATA work (/shared/comment NIL)`).ok()
+	b.expect(`* METADATA "Other Users/alice@example.org/work" /shared/comment`)
+}

@@ -42,10 +42,8 @@ func (c *conn) tellOthers(ctx context.Context) error {
 	}
 	c.notify.learn(found)
 	c.sendNotices(found.notices)
-	for _, f := range c.notify.others {
-		if err := c.notify.tellOf(ctx, c, f); err != nil {
-			return err
-		}
+	if err := c.notify.tellOfOthers(ctx, c); err != nil {
+		return err
 	}
 	return c.enc.Err()
 }
@@ -70,6 +68,7 @@ func (n *notification) learn(of news) {
 		}
 	}
 	for name, is := range of.subscribed {
+		n.unlooked = true
 		if n.subscribed[name] = is; !is {
 			delete(n.subscribed, name)
 		}
@@ -308,6 +307,7 @@ func (n *notification) own(selected domain.MailboxID, facts []event.Event) {
 			if delete(n.subscribed, e.Name); e.Subscribed {
 				n.subscribed[e.Name] = true
 			}
+			n.unlooked = true
 		case *event.MetadataChanged:
 			of := &n.metadata
 			if k := n.known[e.Mailbox]; k != nil {

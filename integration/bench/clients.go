@@ -70,10 +70,13 @@ func (c *imapConn) do(format string, args ...any) (int, error) {
 }
 
 // holds gives the number of messages in a mailbox; -1 when there is none.
-func (c *imapConn) holds(mailbox string) int {
+func (c *imapConn) holds(mailbox string) int { return c.status(mailbox, "MESSAGES") }
+
+// status gives an item of STATUS; -1 when there is none.
+func (c *imapConn) status(mailbox, item string) int {
 	c.tag++
 	tag := "a" + strconv.Itoa(c.tag) + " "
-	if _, err := fmt.Fprintf(c.Conn, "%sSTATUS %s (MESSAGES)\r\n", tag, mailbox); err != nil {
+	if _, err := fmt.Fprintf(c.Conn, "%sSTATUS %s (%s)\r\n", tag, mailbox, item); err != nil {
 		return -1
 	}
 	for n := -1; ; {
@@ -81,8 +84,8 @@ func (c *imapConn) holds(mailbox string) int {
 		if err != nil || strings.HasPrefix(line, tag) {
 			return n
 		}
-		if _, counts, is := strings.Cut(line, "(MESSAGES "); is {
-			n, _ = strconv.Atoi(strings.TrimRight(counts, ")\r\n"))
+		if _, value, is := strings.Cut(line, "("+item+" "); is {
+			n, _ = strconv.Atoi(strings.TrimRight(value, ")\r\n"))
 		}
 	}
 }

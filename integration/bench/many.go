@@ -11,7 +11,10 @@ import (
 // manyFigures are what touches many messages with one command, and what many sessions wait for.
 func manyFigures(box *largeMailbox) []figure {
 	shelf := &shelf{}
+	returned := fmt.Sprintf("SELECT (QRESYNC) of %d messages, of which 50 were flagged and 50 expunged since", box.messages)
 	return []figure{
+		{name: "resync", about: returned, unit: "ms", goal: "below 5 ms with 100,000", prepare: box.fill, run: box.resync(false)},
+		{name: "resync-octets", about: "the answer to " + returned, unit: "octets", goal: "in proportion to the changes", prepare: box.fill, run: box.resync(true)},
 		{name: "memory-5000", about: "memory of one of 5,000 connections in IDLE", unit: "KiB", ours: true, goal: "below 40 KiB", run: idling(5000)},
 		{name: "idle", about: "from the answer to an LMTP delivery to EXISTS in a session in IDLE", unit: "ms", goal: "below 1.5 ms", run: idleLatency(100)},
 		{name: "store-all", about: fmt.Sprintf("STORE 1:* +FLAGS.SILENT of %d messages", box.messages), unit: "ms", goal: "within 3x of Dovecot (sdbox)",
@@ -28,6 +31,53 @@ func (b *largeMailbox) storeAll(ctx context.Context, t *target) (float64, error)
 		_, err = b.timed(1, "STORE 1:* -FLAGS.SILENT (\\Answered)")(ctx, t)
 	}
 	return ms, err
+}
+
+// resync gives the milliseconds, or the octets of the answer, of the SELECT by which a client comes back to the large mailbox after 100 changes.
+func (b *largeMailbox) resync(octets bool) func(context.Context, *target) (float64, error) {
+	const each = 50
+	return func(ctx context.Context, t *target) (float64, error) {
+		c, err := dialIMAP(t, 0)
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		if err := appendMessages(c, "Big", each); err != nil { // which go again
+			return 0, err
+		}
+		validity, modseq := c.status("Big", "UIDVALIDITY"), c.status("Big", "HIGHESTMODSEQ")
+		commands := []string{"SELECT Big"}
+		for i := range each {
+			commands = append(commands, fmt.Sprintf("STORE %d +FLAGS.SILENT (\\Flagged)", 1+i*b.messages/each))
+		}
+		commands = append(commands, fmt.Sprintf("STORE %d:* +FLAGS.SILENT (\\Deleted)", b.messages+1), "EXPUNGE")
+		for _, command := range commands {
+			if _, err := c.do("%s", command); err != nil {
+				return 0, err
+			}
+		}
+		client, err := dialIMAP(t, 0)
+		if err != nil {
+			return 0, err
+		}
+		defer client.Close()
+		if _, err := client.do("ENABLE QRESYNC"); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		size, err := client.do("SELECT Big (QRESYNC (%d %d))", validity, modseq)
+		spent := time.Since(start)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := c.do("STORE 1:* -FLAGS.SILENT (\\Flagged)"); err != nil { // so that the next round changes something
+			return 0, err
+		}
+		if octets {
+			return float64(size), ctx.Err()
+		}
+		return spent.Seconds() * 1000, ctx.Err()
+	}
 }
 
 // idleLatency gives the median milliseconds for which a session in IDLE learns of a message later than its sender; 0 where it learns of it first.

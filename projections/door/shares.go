@@ -23,6 +23,13 @@ type shares struct {
 
 	mu     sync.Mutex
 	owners map[account.Identifier]map[domain.AccountID]struct{}
+	hopes  map[account.Identifier]*hope
+}
+
+// hope is who wants to hear when somebody begins to share with an identifier. It goes with the last who does.
+type hope struct {
+	watches
+	held int
 }
 
 func (s *shares) add(who account.Identifier, owner domain.AccountID) {
@@ -37,7 +44,37 @@ func (s *shares) add(who account.Identifier, owner domain.AccountID) {
 	if s.owners[who] == nil {
 		s.owners[who] = map[domain.AccountID]struct{}{}
 	}
+	if _, known := s.owners[who][owner]; known {
+		return
+	}
 	s.owners[who][owner] = struct{}{}
+	for id, h := range s.hopes {
+		if who == id || who == account.Anyone {
+			h.tell()
+		}
+	}
+}
+
+// watch begins to tell another watch when somebody begins to share with an identifier.
+func (s *shares) watch(who account.Identifier, other *Watch) *Watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hopes[who]
+	if h == nil {
+		if s.hopes == nil {
+			s.hopes = map[account.Identifier]*hope{}
+		}
+		h = &hope{}
+		s.hopes[who] = h
+	}
+	h.held++
+	return h.add(other, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if h.held--; h.held == 0 {
+			delete(s.hopes, who)
+		}
+	})
 }
 
 // learn takes note of what became durable in an account.
@@ -79,4 +116,9 @@ func (a *Accounts) Sharing(ctx context.Context, id domain.AccountID) (owners []d
 	err = s.failure
 	s.reading.Unlock()
 	return s.of(id), err
+}
+
+// WatchSharing leaves a token where another watch does when an account begins to share with somebody, see Sharing. Close it.
+func (a *Accounts) WatchSharing(id domain.AccountID, other *Watch) *Watch {
+	return a.shares.watch(account.Identifier(id), other)
 }
