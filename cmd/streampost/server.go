@@ -303,9 +303,16 @@ func (s *server) smtp(bool) (service, error) {
 	if err != nil {
 		return nil, err
 	}
+	gate, err := s.gate()
+	if err != nil {
+		return nil, err
+	}
 	return s.mail(smtp.MX, s.cfg.SMTP.Limits, s.cfg.SMTP.Proxies, func(c *smtp.Config) {
 		c.QuotaTemporary, c.Verifier, c.Trusted, c.Spool = s.cfg.SMTP.QuotaTemporary, verifier, networks(s.cfg.SMTP.Verify.Trusted), s.data.join("spool")
 		c.InMemory = int64(s.cfg.SMTP.Verify.Memory)
+		if gate != nil {
+			c.Gate = gate
+		}
 	})
 }
 
@@ -340,7 +347,7 @@ func (s *server) mail(kind smtp.Kind, limits config.SMTPLimits, proxies []string
 		Failpoint: s.failpoint,
 		Metrics: smtp.Metrics{
 			Opened: counts.Connected, Closed: counts.Disconnected, Limited: counts.Refused, Login: counts.LoggedIn,
-			Refused: counts.Answer, Looped: s.metrics.Looped, Delivered: counts.Delivered,
+			Refused: counts.Answer, Gated: s.metrics.Gated, Looped: s.metrics.Looped, Delivered: counts.Delivered,
 		},
 	}
 	more(&cfg)

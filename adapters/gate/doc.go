@@ -1,0 +1,10 @@
+// Package gate finds out what there is to know of a client of the port for mail of other servers while it is still greeting, and says what follows (package admission decides).
+//
+// It asks DNS lists of addresses (RFC 5782), and names of addresses (iprev, RFC 8601 section 2.7.3).
+//
+// Invariants:
+//   - Nobody waits longer than Limits.Time, whatever name servers do, and no more questions are open at a time than Limits.Open: what is not answered then is not known, and what is not known
+//     refuses nobody.
+//   - All questions about one client are asked at the same time.
+//   - What an answer may be is bounded: so many records, so many octets of text. The rest of it is not looked at.
+package gate
