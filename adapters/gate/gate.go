@@ -29,10 +29,13 @@ type Config struct {
 	Helo     bool                 // looks at the name that a client gives itself
 	Own      []string             // names of this server, in A-labels and lower case, without a last dot
 	Strict   admission.Strictness // what is refused for these names
+	Rates    Rates
+	Gossip   Gossip // nil: this node counts alone
 	Limits   Limits
 
 	Listed func(zone, result string)  // is told how each list has answered: listed, clear or failed; nil counts nothing
 	Named  func(check, result string) // likewise how reverse and helo turned out
+	Now    func() time.Time           // nil means time.Now
 	Logger *slog.Logger               // nil discards
 }
 
@@ -45,8 +48,9 @@ type Limits struct {
 
 // Gate finds out about clients. Its methods may be called at once from many goroutines.
 type Gate struct {
-	cfg  Config
-	open chan struct{} // holds one for each open question
+	cfg   Config
+	open  chan struct{} // holds one for each open question
+	rates *rates
 }
 
 // New makes a Gate. Errors: domain.Invalid.
@@ -59,7 +63,10 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Gate{cfg: cfg, open: make(chan struct{}, l.Open)}, nil
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Gate{cfg: cfg, open: make(chan struct{}, l.Open), rates: newRates(cfg.Rates, cfg.Gossip)}, nil
 }
 
 // Client says what is known of a client.

@@ -93,7 +93,7 @@ type Config struct {
 	Pipeline     Pipeline    // decides what becomes of messages; nil: they are delivered
 	CheckFrom    bool        // users may have addresses of their own account in From and Sender only
 
-	Gate     Gate           // says who may bring mail by MX; nil: everybody
+	Gate     Gate           // says who may bring mail by MX and submission, and how much; nil: everybody, as he likes
 	Verifier Verifier       // of what comes by MX; nil: nothing is verified
 	Results  string         // the name of this server in Authentication-Results: users send no such field; empty: they may
 	Trusted  []netip.Prefix // where it comes from unverified, and nobody is asked about the client

@@ -13,6 +13,10 @@ import (
 type Gate interface {
 	// Client says what is known of a client. It is asked once for each that comes by MX from elsewhere than trusted networks, before its first message.
 	Client(ctx context.Context, c *admission.Client) *admission.Opinion
+	// Sender is asked about each message that such a client, or a user who logged in, begins; nil lets it come.
+	Sender(ctx context.Context, e *admission.Envelope) *admission.Refusal
+	// Recipient is asked about each of its recipients who may have it otherwise.
+	Recipient(ctx context.Context, e *admission.Envelope) *admission.Refusal
 }
 
 // stranger tells whether a client comes by MX, from elsewhere than trusted networks.
@@ -55,6 +59,51 @@ func (s *session) bars(tx *transaction, to delivery.Address) error {
 		return nil
 	}
 	return s.turnedAway(tx, to, tx.opinion.Refusal)
+}
+
+// envelope is what the gate is to know of a message; nil where it is not asked.
+func (s *session) envelope(sender delivery.Address, opinion *admission.Opinion) *admission.Envelope {
+	e := &admission.Envelope{Opinion: opinion, Sender: sender.Key()}
+	switch {
+	case s.server.cfg.Gate == nil:
+		return nil
+	case s.server.kind == Submission && s.who.Account != "":
+		e.Account = string(s.who.Account)
+	case s.stranger():
+		e.Client = s.client()
+	default:
+		return nil
+	}
+	return e
+}
+
+// paces refuses a message whose sender has sent enough for now.
+func (s *session) paces(tx *transaction) error {
+	e := s.envelope(tx.sender, tx.opinion)
+	if e == nil {
+		return nil
+	}
+	ctx, cancel := s.work()
+	defer cancel()
+	if r := s.server.cfg.Gate.Sender(ctx, e); r != nil {
+		return s.turnedAway(tx, delivery.Address{}, r)
+	}
+	return nil
+}
+
+// admits refuses a recipient who could have the message, but not now or not from this client.
+func (s *session) admits(tx *transaction, to delivery.Address) error {
+	e := s.envelope(tx.sender, tx.opinion)
+	if e == nil {
+		return nil
+	}
+	e.Recipient = to.Key()
+	ctx, cancel := s.work()
+	defer cancel()
+	if r := s.server.cfg.Gate.Recipient(ctx, e); r != nil {
+		return s.turnedAway(tx, to, r)
+	}
+	return nil
 }
 
 // turnedAway is the reply to what the gate refuses.

@@ -14,7 +14,8 @@ import (
 
 // porter is a Gate that says what it is told to, and notes whom it was asked about.
 type porter struct {
-	opinion admission.Opinion
+	opinion           admission.Opinion
+	sender, recipient *admission.Refusal
 
 	mu   sync.Mutex
 	seen []string
@@ -40,6 +41,16 @@ func (p *porter) Client(_ context.Context, c *admission.Client) *admission.Opini
 	return &p.opinion
 }
 
+func (p *porter) Sender(_ context.Context, e *admission.Envelope) *admission.Refusal {
+	p.note("sender %s %s", e.Account, e.Sender)
+	return p.sender
+}
+
+func (p *porter) Recipient(_ context.Context, e *admission.Envelope) *admission.Refusal {
+	p.note("recipient %s %s", e.Sender, e.Recipient)
+	return p.recipient
+}
+
 var listed = admission.Opinion{Refusal: &admission.Refusal{Code: 550, Enhanced: [3]int{5, 7, 1}, Text: "Refused: your address [127.0.0.1] is listed by bl.example", Why: "list"}}
 
 // TestRefusedClients learn of it at RCPT, all but those who write to postmasters, and nothing is stored.
@@ -59,7 +70,7 @@ func TestRefusedClients(t *testing.T) {
 	c.do("RCPT TO:<Postmaster@example.org>", "250 ")
 	c.do("RSET", "250 ")
 	c.do("MAIL FROM:<sender@example.net>", "250 ")
-	if got := p.asked(); got != "client [127 0 0 1] client.example.net" {
+	if got := p.asked(); got != "client [127 0 0 1] client.example.net; sender  sender@example.net; recipient sender@example.net postmaster@example.org; sender  sender@example.net" {
 		t.Errorf("asked: %s", got)
 	}
 	if fmt.Sprint(why) != "[list list]" || len(s.messages(s.alice, "INBOX")) > 0 {
@@ -84,6 +95,37 @@ func TestWhoIsLookedAt(t *testing.T) {
 		c.send(dots(hi))
 		c.expect("250 ")
 		s.only(s.bob, "INBOX")
+	}
+}
+
+// TestSendersAndRecipientsAreAskedAbout, and what is refused of them is refused alone.
+func TestSendersAndRecipientsAreAskedAbout(t *testing.T) {
+	for _, kind := range []Kind{MX, Submission} {
+		p := &porter{}
+		s := start(t, kind, func(c *Config) { c.Gate = p })
+		c := s.hello()
+		if kind == Submission {
+			c.do(plainAuth("alice@example.org", "secret"), "235 ")
+		}
+		c.do("MAIL FROM:<alice@example.org>", "250 ")
+		c.do("RCPT TO:<bob@example.org>", "250 ")
+		c.do("RCPT TO:<nobody@example.org>", "550 5.1.1")
+		p.recipient = &admission.Refusal{Code: 452, Enhanced: [3]int{4, 7, 1}, Text: "Enough for now"}
+		c.do("RCPT TO:<alice@example.org>", "452 4.7.1 Enough for now")
+		c.do("DATA", "354 ")
+		c.send(dots(hi))
+		c.expect("250 ")
+		s.only(s.bob, "INBOX")
+		p.sender = &admission.Refusal{Code: 450, Enhanced: [3]int{4, 7, 1}, Text: "Come again"}
+		c.do("MAIL FROM:<>", "450 4.7.1 Come again")
+		c.do("RCPT TO:<bob@example.org>", "503 ")
+		want := "client [127 0 0 1] client.example.net; sender  alice@example.org; "
+		if kind == Submission {
+			want = "sender " + string(s.alice) + " alice@example.org; "
+		}
+		if got := p.asked(); !strings.HasPrefix(got, want+"recipient alice@example.org bob@example.org; recipient alice@example.org alice@example.org; sender ") {
+			t.Errorf("%s: %s", kind, got)
+		}
 	}
 }
 

@@ -151,9 +151,12 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.mayUse(sender); err != nil {
 		return s.answer(err)
 	}
-	opinion := s.meet()
+	tx := &transaction{who: s.who, sender: sender, utf8: opts.UTF8, size: opts.Size, envelope: opts, opinion: s.meet()}
+	if err := s.paces(tx); err != nil {
+		return s.answer(err)
+	}
 	s.mu.Lock()
-	s.tx = &transaction{who: s.who, sender: sender, utf8: opts.UTF8, size: opts.Size, envelope: opts, opinion: opinion}
+	s.tx = tx
 	s.mu.Unlock()
 	return nil
 }
@@ -225,6 +228,9 @@ func (s *session) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	}
 	if s.apart(tx, &r) {
 		return s.answer(errApart)
+	}
+	if err := s.admits(tx, address); err != nil {
+		return s.answer(err)
 	}
 	if !again {
 		if tx.named == nil {

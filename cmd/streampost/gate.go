@@ -10,15 +10,21 @@ import (
 	"github.com/streampost/streampost/domain/admission"
 	"github.com/streampost/streampost/domain/idn"
 	"github.com/streampost/streampost/ops/config"
+	"github.com/streampost/streampost/ops/lifecycle"
+	"github.com/streampost/streampost/streams"
 )
 
-// gate makes what looks at clients of the port for mail of other servers; nil where there is nothing to look at.
-func (c *core) gate() (*gate.Gate, error) {
+// gate makes what looks at clients of the port for mail of other servers, and counts what is taken of rates.
+func (c *core) gate(rates gate.Rates, gossip *streams.Gossip) (*gate.Gate, error) {
 	lists, names := c.cfg.SMTP.Lists, c.cfg.SMTP.Names
 	cfg := gate.Config{
 		ID: c.results(), Limits: gate.Limits{Time: lists.Time, Open: lists.Parallel}, Listed: c.metrics.Listed, Named: c.metrics.Named, Logger: c.log.With("part", "gate"),
 		Helo: names.Helo != "off", Own: []string{strings.TrimSuffix(idn.ASCII(c.hostname()), ".")},
 		Strict: admission.Strictness{Nameless: names.Reverse == "missing" || names.Reverse == "refuse", Mismatch: names.Reverse == "refuse", Helo: names.Helo == "refuse"},
+	}
+	cfg.Rates = rates
+	if gossip != nil { // not an interface of nothing
+		cfg.Gossip = gossip
 	}
 	if len(lists.Zones) > 0 || names.Reverse != "off" {
 		resolver, err := dns.New(dns.Config{Servers: c.cfg.Outbound.Resolvers, Timeout: lookupTime})
@@ -31,10 +37,29 @@ func (c *core) gate() (*gate.Gate, error) {
 			}
 		}
 	}
-	if len(cfg.Lists) == 0 && !cfg.Reverse && !cfg.Helo {
-		return nil, nil
-	}
 	return gate.New(cfg)
+}
+
+// openGate makes the gate of this server, which all its listeners share.
+func (s *server) openGate(ctx context.Context) (err error) {
+	r := s.cfg.Rates
+	rates := gate.Rates(r)
+	var gossip *streams.Gossip
+	if r.Remembered = 0; r != (config.Rates{}) {
+		if gossip, err = s.streams.Gossip(ctx, "rates"); err != nil {
+			return err
+		}
+	}
+	if s.porter, err = s.gate(rates, gossip); err != nil {
+		return err
+	}
+	s.group.Start(lifecycle.Part{Name: "gate", Run: s.porter.Run, Stop: func(ctx context.Context) error {
+		if gossip == nil {
+			return nil
+		}
+		return gossip.Close(ctx)
+	}})
+	return nil
 }
 
 func dnsLists(zones []string) (all []admission.List, err error) {
@@ -57,11 +82,11 @@ func (c *core) doctorLists(ctx context.Context) (found []webadmin.Finding) {
 	if len(c.cfg.SMTP.Lists.Zones) == 0 {
 		return nil
 	}
-	g, err := c.gate()
+	g, err := c.gate(gate.Rates{}, nil)
 	if err != nil {
 		return []webadmin.Finding{problem("lists", "correct smtp.lists", "lists of addresses cannot be asked: %v", err)}
 	}
-	if g == nil || !g.Asks() {
+	if !g.Asks() {
 		return []webadmin.Finding{warning("lists", "set outbound.resolvers", "lists of addresses cannot be asked: there is no name server")}
 	}
 	for _, h := range g.Test(ctx) {

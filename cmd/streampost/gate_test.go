@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/streampost/streampost/adapters/dns/dnstest"
+	"github.com/streampost/streampost/adapters/gate"
 	"github.com/streampost/streampost/ops/config"
 	"github.com/streampost/streampost/ops/metrics"
 )
@@ -34,7 +35,7 @@ func TestDoctorLooksAtLists(t *testing.T) {
 		t.Errorf("%+v %v", lists, err)
 	}
 	cfg.SMTP.Lists.Zones = []string{"bl.example so"}
-	if _, err := c.gate(); err == nil {
+	if _, err := c.gate(gate.Rates{}, nil); err == nil {
 		t.Error("a list that cannot be read is taken")
 	}
 }

@@ -13,6 +13,15 @@ type Client struct {
 	Helo    string // what it calls itself
 }
 
+// Envelope is what is known of a message before it is here.
+type Envelope struct {
+	Client    *Client
+	Opinion   *Opinion // nil where nobody was asked about the client
+	Account   string   // of a user who submits it; empty by MX
+	Sender    string   // the address in MAIL, in a form by which equal ones are equal; empty for reports
+	Recipient string   // likewise, of one recipient
+}
+
 // Refusal is an answer that lets something not pass.
 type Refusal struct {
 	Code     int    // of RFC 5321 section 4.2.3
@@ -28,6 +37,14 @@ type Opinion struct {
 	Known   bool             // somebody vouches for it
 	Methods []authres.Method // for Authentication-Results
 	Fields  string           // of the header, each with its CRLF
+}
+
+// Subnet is the network of an address that counts as one: its /24, or the /64 of IPv6, where one machine has them all.
+func Subnet(address []byte) []byte {
+	if len(address) == 4 {
+		return address[:3]
+	}
+	return address[:min(len(address), 8)]
 }
 
 // maxText bounds the text of somebody else in a reply: the line has 512 octets (RFC 5321 section 4.5.3.1.5).

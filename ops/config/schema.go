@@ -33,6 +33,7 @@ type Config struct {
 	Search     Search     `yaml:"search"`
 	IMAP       IMAP       `yaml:"imap"`
 	SMTP       SMTP       `yaml:"smtp"`
+	Rates      Rates      `yaml:"rates"`
 	Submission Submission `yaml:"submission"`
 	LMTP       LMTP       `yaml:"lmtp"`
 	Outbound   Outbound   `yaml:"outbound"`
@@ -530,6 +531,25 @@ type SMTP struct {
 	Proxies []string `yaml:"proxies"`
 	// What clients may use up.
 	Limits SMTPLimits `yaml:"limits"`
+}
+
+// Rates are how much anybody may send in an hour, see docs/transport.md. 0 means as much as he likes. Who sends more is put off (450 or 452 4.7.1). What is taken of them is counted by all nodes together.
+// Clients from smtp.verify.trusted, and LMTP, are not counted.
+type Rates struct {
+	// Messages that come by MX from one IPv4 address, or one IPv6 /64.
+	AddressMessages int `yaml:"address_messages"`
+	// Recipients of such messages.
+	AddressRecipients int `yaml:"address_recipients"`
+	// Messages that come by MX with one envelope sender; reports, which have none, are not counted.
+	SenderMessages int `yaml:"sender_messages"`
+	// Messages that come by MX to one recipient.
+	RecipientMessages int `yaml:"recipient_messages"`
+	// Messages that one account submits.
+	AccountMessages int `yaml:"account_messages"`
+	// Recipients of such messages, here and elsewhere.
+	AccountRecipients int `yaml:"account_recipients"`
+	// Addresses, senders, recipients and accounts that are remembered, of each kind that is bounded. One takes about 200 octets. Who was seen longest ago is forgotten.
+	Remembered int `yaml:"remembered"`
 }
 
 // Lists are block lists and white lists of addresses in DNS (RFC 5782), see docs/transport.md. Clients from smtp.verify.trusted, and users who submit mail, are not looked up.
