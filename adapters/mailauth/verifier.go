@@ -2,6 +2,7 @@ package mailauth
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/streampost/streampost/domain"
@@ -38,7 +39,7 @@ func (v *Verifier) Verify(ctx context.Context, a *authres.Arrival) *authres.Verd
 	}
 	wg.Wait()
 
-	methods := []authres.Method{from.method}
+	methods := append(slices.Clone(a.Known), from.method)
 	for _, s := range signatures {
 		methods = append(methods, s.method)
 	}

@@ -93,9 +93,10 @@ type Config struct {
 	Pipeline     Pipeline    // decides what becomes of messages; nil: they are delivered
 	CheckFrom    bool        // users may have addresses of their own account in From and Sender only
 
+	Gate     Gate           // says who may bring mail by MX and submission, and how much; nil: everybody, as he likes
 	Verifier Verifier       // of what comes by MX; nil: nothing is verified
 	Results  string         // the name of this server in Authentication-Results: users send no such field; empty: they may
-	Trusted  []netip.Prefix // where it comes from unverified
+	Trusted  []netip.Prefix // where it comes from unverified, and nobody is asked about the client
 	Spool    string         // the directory for large messages that are being verified, and nothing else; empty: that of the system for such files
 	InMemory int64          // octets of a message that are in memory meanwhile; 0 means 64 KiB
 
@@ -154,6 +155,7 @@ type Metrics struct {
 	Limited   func()                                                 // or refused because of a limit
 	Login     func(ok bool)                                          // an AUTH exchange ended
 	Refused   func(code int)                                         // a sender, a recipient, a login or a message was refused with this reply code
+	Gated     func(why string)                                       // and that was by the gate
 	Looped    func(found string)                                     // a recipient's mail goes round: by its "mappings", or between "servers"
 	Delivered func(recipients int, octets int64, took time.Duration) // a message is durable in that many mailboxes, or in the queue; took counts from the end of the bytes
 }

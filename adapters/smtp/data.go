@@ -179,6 +179,9 @@ func (s *session) fields(tx *transaction, id string, to []recipient) delivery.Fi
 		t.For = to[0].address
 	}
 	f := delivery.Fields{Top: delivery.ReturnPath(tx.sender) + t.Received()}
+	if tx.opinion != nil {
+		f.Top = delivery.ReturnPath(tx.sender) + tx.opinion.Fields + t.Received()
+	}
 	if s.server.kind == Submission {
 		f.Date = delivery.Date(now)
 		f.MessageID = "<" + rand.Text() + "@" + s.server.cfg.Hostname + ">"

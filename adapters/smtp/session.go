@@ -15,6 +15,7 @@ import (
 	"github.com/streampost/streampost/adapters/netline"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/admission"
 	"github.com/streampost/streampost/domain/delivery"
 	"github.com/streampost/streampost/domain/directory"
 	"github.com/streampost/streampost/projections/door"
@@ -29,12 +30,13 @@ type session struct {
 	log    *slog.Logger
 	tls    *tls.ConnectionState // nil without TLS
 
-	who      door.Identity // on submission, once authenticated
-	leave    func()        // counts the login out; nil without one
-	revoked  atomic.Bool   // the login is no longer valid
-	failures int           // of logins
-	unknown  int           // refused recipients
-	messages atomic.Int64  // accepted or not, for their ids
+	who      door.Identity      // on submission, once authenticated
+	leave    func()             // counts the login out; nil without one
+	revoked  atomic.Bool        // the login is no longer valid
+	opinion  *admission.Opinion // of the client, once it is asked for; nil where nobody is to be asked
+	failures int                // of logins
+	unknown  int                // refused recipients
+	messages atomic.Int64       // accepted or not, for their ids
 
 	mu sync.Mutex
 	tx *transaction // from MAIL to the end of the data
@@ -51,6 +53,7 @@ type transaction struct {
 	apart      map[target]bool // recipients that shall come alone, by all their addresses
 	named      map[string]int  // the place of the first of recipients with an address
 	copies     int             // of all recipients
+	opinion    *admission.Opinion
 }
 
 // recipient is an address of RCPT with the places where its mail goes, at least one.
@@ -148,8 +151,12 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.mayUse(sender); err != nil {
 		return s.answer(err)
 	}
+	tx := &transaction{who: s.who, sender: sender, utf8: opts.UTF8, size: opts.Size, envelope: opts, opinion: s.meet()}
+	if err := s.paces(tx); err != nil {
+		return s.answer(err)
+	}
 	s.mu.Lock()
-	s.tx = &transaction{who: s.who, sender: sender, utf8: opts.UTF8, size: opts.Size, envelope: opts}
+	s.tx = tx
 	s.mu.Unlock()
 	return nil
 }
@@ -199,6 +206,9 @@ func (s *session) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	if err != nil {
 		return s.answer(err)
 	}
+	if err := s.bars(tx, address); err != nil {
+		return s.answer(err)
+	}
 	name := address.String()
 	if s.local(address) {
 		name = address.Key()
@@ -218,6 +228,9 @@ func (s *session) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	}
 	if s.apart(tx, &r) {
 		return s.answer(errApart)
+	}
+	if err := s.admits(tx, address); err != nil {
+		return s.answer(err)
 	}
 	if !again {
 		if tx.named == nil {

@@ -38,29 +38,17 @@ func verdictReply(v *authres.Verdict) *gosmtp.SMTPError {
 	return nil
 }
 
-// verifies tells whether messages of this client are verified: those that come by MX, from elsewhere than trusted networks.
-func (s *session) verifies() bool {
-	if s.server.kind != MX || s.server.cfg.Verifier == nil {
-		return false
-	}
-	address := s.conn.Address()
-	if !address.IsValid() { // A Unix socket is on this machine.
-		return false
-	}
-	address = address.WithZone("").Unmap()
-	for _, p := range s.server.cfg.Trusted {
-		if p.Contains(address) {
-			return false
-		}
-	}
-	return true
-}
+// verifies tells whether messages of this client are verified: those of strangers.
+func (s *session) verifies() bool { return s.server.cfg.Verifier != nil && s.stranger() }
 
 // ingest streams the message into the store with its trace fields on top. One that is to be verified waits in a spool before that: the result stands above it, and needs
 // its last octet (RFC 8601 section 4.1).
 func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Stored, error) {
 	fields := s.fields(m.transaction, m.id, m.recipients)
 	limits := s.server.cfg.Limits
+	if o := m.opinion; o != nil {
+		m.junk = o.Junk
+	}
 	if !s.verifies() {
 		in := delivery.NewReader(r, limits.Content, fields)
 		content := io.Reader(in)
@@ -84,13 +72,15 @@ func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Store
 		return in, door.Stored{}, err
 	}
 	rest := func() (io.ReadCloser, error) { return kept.open(int64(len(header))) }
-	v := s.server.cfg.Verifier.Verify(s.server.ctx, &authres.Arrival{
-		ID: m.id, Address: s.conn.Address().WithZone("").Unmap().String(), Helo: s.smtp.Hostname(), Sender: m.sender, Header: header, Rest: rest,
-	})
+	arrival := &authres.Arrival{ID: m.id, Address: s.conn.Address().WithZone("").Unmap().String(), Helo: s.smtp.Hostname(), Sender: m.sender, Header: header, Rest: rest}
+	if m.opinion != nil {
+		arrival.Known = m.opinion.Methods
+	}
+	v := s.server.cfg.Verifier.Verify(s.server.ctx, arrival)
 	if refusal := verdictReply(v); refusal != nil {
 		return in, door.Stored{}, refusal
 	}
-	m.junk = v.Action == authres.Junk
+	m.junk = m.junk || v.Action == authres.Junk
 	body, err := rest()
 	if err != nil {
 		return in, door.Stored{}, err

@@ -25,7 +25,7 @@ const doctorPatience = 5 * time.Second
 func (c *core) doctor(ctx context.Context) []webadmin.Finding {
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
-	looks := []func(context.Context) []webadmin.Finding{c.doctorLog, c.doctorViews, c.doctorBlobs, c.doctorArchive, c.doctorFiles, c.doctorDisk, c.doctorTLS, c.doctorClock, c.doctorMappings}
+	looks := []func(context.Context) []webadmin.Finding{c.doctorLog, c.doctorViews, c.doctorBlobs, c.doctorArchive, c.doctorFiles, c.doctorDisk, c.doctorTLS, c.doctorClock, c.doctorMappings, c.doctorLists}
 	found := make([][]webadmin.Finding, len(looks))
 	var wg sync.WaitGroup
 	for i, look := range looks {

@@ -14,7 +14,7 @@ import (
 var verified = map[string]authres.Action{"accept": authres.Accept, "junk": authres.Junk, "refuse": authres.Refuse, "later": authres.Later}
 
 // results is the name of this server in Authentication-Results.
-func (s *server) results() string { return cmp.Or(s.cfg.SMTP.Verify.ID, s.hostname()) }
+func (c *core) results() string { return cmp.Or(c.cfg.SMTP.Verify.ID, c.hostname()) }
 
 // lookupTime is how long one name server has for one answer while a client waits.
 const lookupTime = 2 * time.Second

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/streampost/streampost/adapters/gate"
 	"github.com/streampost/streampost/adapters/imap"
 	"github.com/streampost/streampost/adapters/managesieve"
 	"github.com/streampost/streampost/adapters/netline"
@@ -29,6 +30,7 @@ type server struct {
 	*core
 	tls           *tls.Config
 	issuer        *oidc.Issuer // nil without logins.oidc
+	porter        *gate.Gate
 	sockets       []*socket
 	maildrops     *pop3.Maildrops
 	demoPasswords map[string]string
@@ -51,7 +53,7 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (*serv
 	}
 	s := &server{core: c}
 	s.group.Start(lifecycle.Part{Name: "memory", Run: func(ctx context.Context) error { return memory.Keep(ctx, health.NewLoad().Now) }})
-	for _, step := range []func(context.Context) error{s.listen, c.open, s.certificate, s.openIssuer} {
+	for _, step := range []func(context.Context) error{s.listen, c.open, s.certificate, s.openIssuer, s.openGate} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -306,13 +308,14 @@ func (s *server) smtp(bool) (service, error) {
 	return s.mail(smtp.MX, s.cfg.SMTP.Limits, s.cfg.SMTP.Proxies, func(c *smtp.Config) {
 		c.QuotaTemporary, c.Verifier, c.Trusted, c.Spool = s.cfg.SMTP.QuotaTemporary, verifier, networks(s.cfg.SMTP.Verify.Trusted), s.data.join("spool")
 		c.InMemory = int64(s.cfg.SMTP.Verify.Memory)
+		c.Gate = s.porter
 	})
 }
 
 func (s *server) submission(bool) (service, error) {
 	return s.mail(smtp.Submission, s.cfg.Submission.Limits, s.cfg.Submission.Proxies, func(c *smtp.Config) {
 		c.PlaintextOnLoopback, c.Tokens, c.CheckFrom = s.cfg.Submission.PlaintextOnLoopback, s.tokens(), s.cfg.Submission.CheckFrom
-		c.Results = s.results()
+		c.Results, c.Gate = s.results(), s.porter
 	})
 }
 
@@ -340,7 +343,7 @@ func (s *server) mail(kind smtp.Kind, limits config.SMTPLimits, proxies []string
 		Failpoint: s.failpoint,
 		Metrics: smtp.Metrics{
 			Opened: counts.Connected, Closed: counts.Disconnected, Limited: counts.Refused, Login: counts.LoggedIn,
-			Refused: counts.Answer, Looped: s.metrics.Looped, Delivered: counts.Delivered,
+			Refused: counts.Answer, Gated: s.metrics.Gated, Looped: s.metrics.Looped, Delivered: counts.Delivered,
 		},
 	}
 	more(&cfg)

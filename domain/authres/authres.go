@@ -38,6 +38,7 @@ type Arrival struct {
 	Address string // the client's IP address as text
 	Helo    string // what it called itself
 	Sender  delivery.Address
+	Known   []Method                      // what was found out before, to be told with the rest
 	Header  []byte                        // as it came, without the empty line behind it
 	Rest    func() (io.ReadCloser, error) // what follows, which begins with that line
 }

@@ -90,6 +90,10 @@ func (c *Config) Check() error {
 		bad("pipeline: visits and parallel are at least 1, and call_time 1s to 10m")
 	}
 	errs = append(errs, c.SMTP.Verify.check()...)
+	errs = append(errs, c.SMTP.Lists.check()...)
+	if c.Rates.Remembered < 1_000 {
+		bad("rates.remembered is at least 1,000")
+	}
 	errs = append(errs, c.Streams.check()...)
 	errs = append(errs, c.Cluster.check(&c.Streams)...)
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {

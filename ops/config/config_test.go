@@ -66,6 +66,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{yaml: "imap: {namespaces: {shared: Other Users/x/}}\n", want: []string{"begins with the other one"}},
 		{yaml: "admin: {token: (secret)}\n", want: []string{"admin.token is the mask"}},
 		{yaml: "keys: {master: c2hvcnQ=}\n", want: []string{"32 octets"}},
+		{yaml: "smtp: {lists: {zones: ['bl.example score=x', 'a/b', 'bl.example answer=127.0.0.1-126.0.0.1', 'bl.example what'], time: 1ms}}\n", want: []string{"no number", "no name of a zone", "answer=127.0.0.1-126.0.0.1", "strange in what", "smtp.lists.time"}},
 		{env: "STREAMPOST_LOGING_LEVEL=info", want: []string{"STREAMPOST_LOGING_LEVEL names no key"}},
 		{env: "STREAMPOST_DRAIN=soon", want: []string{`STREAMPOST_DRAIN: drain cannot be "soon": it is a duration`}},
 		{env: "STREAMPOST_IMAP_LIMITS_MESSAGE=", want: []string{"it is a size"}},

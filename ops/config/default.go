@@ -62,10 +62,13 @@ func Default() Config {
 		SMTP: SMTP{
 			Listen: []string{"127.0.0.1:1025"},
 			Limits: smtpLimits(1_000, 100),
+			Names:  Names{Reverse: "report", Helo: "report"},
+			Lists:  Lists{Time: 4 * time.Second, Parallel: 256},
 			Verify: Verification{
 				Enabled: true, Trusted: []string{"127.0.0.0/8", "::1/128"}, Reject: "refuse", Quarantine: "junk", SPFFail: "accept", TempError: "accept", Time: 6 * time.Second, Memory: 64 << 10,
 			},
 		},
+		Rates: Rates{Remembered: 50_000},
 		Submission: Submission{
 			Listen:              []string{"127.0.0.1:1587"},
 			ListenTLS:           []string{"127.0.0.1:1465"},

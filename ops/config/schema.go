@@ -33,6 +33,7 @@ type Config struct {
 	Search     Search     `yaml:"search"`
 	IMAP       IMAP       `yaml:"imap"`
 	SMTP       SMTP       `yaml:"smtp"`
+	Rates      Rates      `yaml:"rates"`
 	Submission Submission `yaml:"submission"`
 	LMTP       LMTP       `yaml:"lmtp"`
 	Outbound   Outbound   `yaml:"outbound"`
@@ -519,6 +520,10 @@ type SMTP struct {
 	Listen []string `yaml:"listen"`
 	// Answer a full mailbox with 452 4.2.2, on which senders try again for days, instead of 552 5.2.2.
 	QuotaTemporary bool `yaml:"quota_temporary"`
+	// Lists of addresses in DNS that are asked about clients.
+	Lists Lists `yaml:"lists"`
+	// What is looked at of the names of clients.
+	Names Names `yaml:"names"`
 	// Whether and how it is verified who messages are from.
 	Verify Verification `yaml:"verify"`
 	// Networks, such as 192.0.2.0/24, of load balancers that say in a PROXY header (version 1 or 2) for whom they connect. They have to send one; others
@@ -526,6 +531,46 @@ type SMTP struct {
 	Proxies []string `yaml:"proxies"`
 	// What clients may use up.
 	Limits SMTPLimits `yaml:"limits"`
+}
+
+// Rates are how much anybody may send in an hour, see docs/transport.md. 0 means as much as he likes. Who sends more is put off (450 or 452 4.7.1). What is taken of them is counted by all nodes together.
+// Clients from smtp.verify.trusted, and LMTP, are not counted.
+type Rates struct {
+	// Messages that come by MX from one IPv4 address, or one IPv6 /64.
+	AddressMessages int `yaml:"address_messages"`
+	// Recipients of such messages.
+	AddressRecipients int `yaml:"address_recipients"`
+	// Messages that come by MX with one envelope sender; reports, which have none, are not counted.
+	SenderMessages int `yaml:"sender_messages"`
+	// Messages that come by MX to one recipient.
+	RecipientMessages int `yaml:"recipient_messages"`
+	// Messages that one account submits.
+	AccountMessages int `yaml:"account_messages"`
+	// Recipients of such messages, here and elsewhere.
+	AccountRecipients int `yaml:"account_recipients"`
+	// Addresses, senders, recipients and accounts that are remembered, of each kind that is bounded. One takes about 200 octets. Who was seen longest ago is forgotten.
+	Remembered int `yaml:"remembered"`
+}
+
+// Lists are block lists and white lists of addresses in DNS (RFC 5782), see docs/transport.md. Clients from smtp.verify.trusted, and users who submit mail, are not looked up.
+type Lists struct {
+	// The lists, each such as "zen.example.org", "bl.example.net score=60 answer=127.0.0.2-127.0.0.9" or "list.example.com allow". What speaks against a client adds up: from 100 on it is
+	// refused, from 50 on its mail goes to the mailbox for junk. refuse (100, the usual), junk (50) and tag (0, only a field says so) are words for scores; allow is a list of those to
+	// believe, whom no other list refuses. Of answers those from 127.0.0.0/8 count, without 127.255.255.0/24, unless others are named: an address, a range or a network for each answer=.
+	Zones []string `yaml:"zones"`
+	// How long all questions about one client may take together. Who does not answer by then refuses nobody.
+	Time time.Duration `yaml:"time"`
+	// Questions at a time, about all clients together.
+	Parallel int `yaml:"parallel"`
+}
+
+// Names are those of clients: of their addresses in DNS, and those that they give themselves. See docs/transport.md. Those who are not looked up in lists are not looked at here.
+type Names struct {
+	// Whether the client's address has a name in DNS that leads back to it: report says so by iprev in Authentication-Results, missing also refuses clients whose addresses have no name,
+	// or one without an address, and refuse those as well whose names lead elsewhere. off does not look.
+	Reverse string `yaml:"reverse" enum:"report,missing,refuse,off"`
+	// The name in EHLO or HELO: report counts what is wrong with it, refuse also refuses clients whose name is no domain with a dot, is this server's own, or is an address that is not theirs.
+	Helo string `yaml:"helo" enum:"report,refuse,off"`
 }
 
 // Verification is how mail from other servers is verified: SPF, DKIM and DMARC, see docs/transport.md.

@@ -146,8 +146,11 @@ var (
 	outSecurity   = Desc{"streampost_outbound_security_total", "counter", []string{"policy", "result"}, "How TLS went with hosts that DNS names; policy is sts, tlsa or no-policy-found, result is successful or one of RFC 8460 section 4.3, such as starttls-not-supported."}
 	outReports    = Desc{"streampost_outbound_tls_reports_total", "counter", []string{"outcome"}, "Reports about TLS that were due to other domains; outcome is mailed (it is in the queue), posted, unwanted or failed (given up)."}
 	mailLoops     = Desc{"streampost_mail_loops_total", "counter", []string{"found"}, "Recipients whose mail goes round in a loop; found is mappings (their expressions come to no end) or servers (the message was sent on for the recipient before)."}
-	mailVerified  = Desc{"streampost_mail_verified_total", "counter", []string{"method", "result"}, "Results about who messages from other servers are from; method is spf, dkim (for each signature) or dmarc, result one of RFC 8601: pass, fail, none, temperror and so on."}
+	mailVerified  = Desc{"streampost_mail_verified_total", "counter", []string{"method", "result"}, "Results about who messages from other servers are from; method is spf, dkim (for each signature), dmarc, iprev or dnswl (for each list), result one of RFC 8601: pass, fail, none, temperror and so on."}
 	mailDecided   = Desc{"streampost_mail_verdicts_total", "counter", []string{"action"}, "What became of messages that were verified; action is accept, junk, refuse or later."}
+	listsAsked    = Desc{"streampost_gate_lists_total", "counter", []string{"list", "result"}, "Answers of lists of addresses in DNS about clients; result is listed, clear or failed (it did not answer, and refused nobody)."}
+	clientsNamed  = Desc{"streampost_gate_names_total", "counter", []string{"check", "result"}, "What the names of clients are like; check is reverse, with a result of iprev (RFC 8601), or helo, with good, malformed, bare (no dot), ours or other (an address that is not the client's)."}
+	gateRefused   = Desc{"streampost_gate_refusals_total", "counter", []string{"why"}, "Senders and recipients that were refused before any message was there; why is list (of addresses in DNS), reverse or helo (names of the client), address-rate, sender-rate, recipient-rate or account-rate (enough for now)."}
 	mailSigned    = Desc{"streampost_mail_signed_total", "counter", []string{"outcome"}, "Messages that were to leave with a DKIM signature; outcome is signed, keyless (the domain in From has no active key), foreign (it is not the sender's) or unsignable (its header or From cannot be read)."}
 	sieveRuns     = Desc{"streampost_sieve_seconds", "histogram", []string{"outcome"}, "Time from the beginning of a Sieve script to the end of its delivery; outcome is filed, discarded, refused or failed (the message was kept)."}
 	sieveSteps    = Desc{"streampost_sieve_steps", "histogram", nil, "What runs of Sieve scripts cost, in steps: one for each command, test and lookup, each 64 octets compared or copied, and each KiB read. At most 200,000."}
@@ -169,6 +172,6 @@ func All() []Desc {
 		snapshotMade, snapshotBytes, hydrations, archiveLag, archiveLate, archiveParts, archiveBytes, archiveKeys, archiveFails, logRecalled, diskFree, sieveRuns, sieveSteps,
 		listenerLag, listenerDone, listenerRetry, listenerDead, listenerUp, deadLetters, clusterDocs, clusterAsked,
 		queueSize, queueOctets, queueAge, queueDomains, queueResting, queueUp, queueBytes, queueAttempts, queueReports, queueDropped, parkedSize, parkedOctets, parkedAge, spoolSize, spoolAge, processed, stepCalls, mailLoops, outSessions, outReused, outFailed, outPolicies, outSecurity, outReports, quotaWarnings, traceDropped, outResting,
-		mailVerified, mailDecided, mailSigned,
+		mailVerified, mailDecided, mailSigned, listsAsked, clientsNamed, gateRefused,
 	}
 }

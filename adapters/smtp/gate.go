@@ -1,0 +1,116 @@
+package smtp
+
+import (
+	"context"
+	"strings"
+
+	"github.com/streampost/streampost/domain/admission"
+	"github.com/streampost/streampost/domain/delivery"
+	"github.com/streampost/streampost/domain/directory"
+)
+
+// Gate says who may bring mail, before any of it is here. What it takes of time is its own matter to bound.
+type Gate interface {
+	// Client says what is known of a client. It is asked once for each that comes by MX from elsewhere than trusted networks, before its first message.
+	Client(ctx context.Context, c *admission.Client) *admission.Opinion
+	// Sender is asked about each message that such a client, or a user who logged in, begins; nil lets it come.
+	Sender(ctx context.Context, e *admission.Envelope) *admission.Refusal
+	// Recipient is asked about each of its recipients who may have it otherwise.
+	Recipient(ctx context.Context, e *admission.Envelope) *admission.Refusal
+}
+
+// stranger tells whether a client comes by MX, from elsewhere than trusted networks.
+func (s *session) stranger() bool {
+	if s.server.kind != MX {
+		return false
+	}
+	address := s.conn.Address()
+	if !address.IsValid() { // A Unix socket is on this machine.
+		return false
+	}
+	address = address.WithZone("").Unmap()
+	for _, p := range s.server.cfg.Trusted {
+		if p.Contains(address) {
+			return false
+		}
+	}
+	return true
+}
+
+// client is the client as the gate wants to know it.
+func (s *session) client() *admission.Client {
+	return &admission.Client{ID: s.conn.ID(), Address: s.conn.Address().WithZone("").Unmap().AsSlice(), Helo: s.smtp.Hostname()}
+}
+
+// meet asks the gate what is known of the client. It comes with the first MAIL, so that a client which has nothing to bring costs nothing.
+func (s *session) meet() *admission.Opinion {
+	if s.opinion == nil && s.server.cfg.Gate != nil && s.stranger() {
+		ctx, cancel := s.work()
+		defer cancel()
+		s.opinion = s.server.cfg.Gate.Client(ctx, s.client())
+	}
+	return s.opinion
+}
+
+// bars refuses a recipient of a client that may bring no mail. It is said at RCPT, so that the log tells what was not delivered, and never of postmasters: they are whom to ask about it
+// (RFC 5321 section 4.5.1).
+func (s *session) bars(tx *transaction, to delivery.Address) error {
+	if tx.opinion == nil || tx.opinion.Refusal == nil || strings.EqualFold(to.Local, directory.Postmaster) {
+		return nil
+	}
+	return s.turnedAway(tx, to, tx.opinion.Refusal)
+}
+
+// envelope is what the gate is to know of a message; nil where it is not asked.
+func (s *session) envelope(sender delivery.Address, opinion *admission.Opinion) *admission.Envelope {
+	e := &admission.Envelope{Opinion: opinion, Sender: sender.Key()}
+	switch {
+	case s.server.cfg.Gate == nil:
+		return nil
+	case s.server.kind == Submission && s.who.Account != "":
+		e.Account = string(s.who.Account)
+	case s.stranger():
+		e.Client = s.client()
+	default:
+		return nil
+	}
+	return e
+}
+
+// paces refuses a message whose sender has sent enough for now.
+func (s *session) paces(tx *transaction) error {
+	e := s.envelope(tx.sender, tx.opinion)
+	if e == nil {
+		return nil
+	}
+	ctx, cancel := s.work()
+	defer cancel()
+	if r := s.server.cfg.Gate.Sender(ctx, e); r != nil {
+		return s.turnedAway(tx, delivery.Address{}, r)
+	}
+	return nil
+}
+
+// admits refuses a recipient who could have the message, but not now or not from this client.
+func (s *session) admits(tx *transaction, to delivery.Address) error {
+	e := s.envelope(tx.sender, tx.opinion)
+	if e == nil {
+		return nil
+	}
+	e.Recipient = to.Key()
+	ctx, cancel := s.work()
+	defer cancel()
+	if r := s.server.cfg.Gate.Recipient(ctx, e); r != nil {
+		return s.turnedAway(tx, to, r)
+	}
+	return nil
+}
+
+// turnedAway is the reply to what the gate refuses.
+func (s *session) turnedAway(tx *transaction, to delivery.Address, r *admission.Refusal) error {
+	s.log.Info("mail refused at the gate", "from", tx.sender.String(), "recipient", to.String(), "why", r.Why, "code", r.Code, "text", r.Text)
+	if f := s.server.cfg.Metrics.Gated; f != nil {
+		f(r.Why)
+	}
+	return reply(r.Code, r.Enhanced[0], r.Enhanced[1], r.Enhanced[2], r.Text)
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/streampost/streampost/adapters/dns"
+	"github.com/streampost/streampost/adapters/gate"
+	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/domain/admission"
+	"github.com/streampost/streampost/domain/idn"
+	"github.com/streampost/streampost/ops/config"
+	"github.com/streampost/streampost/ops/lifecycle"
+	"github.com/streampost/streampost/streams"
+)
+
+// gate makes what looks at clients of the port for mail of other servers, and counts what is taken of rates.
+func (c *core) gate(rates gate.Rates, gossip *streams.Gossip) (*gate.Gate, error) {
+	lists, names := c.cfg.SMTP.Lists, c.cfg.SMTP.Names
+	cfg := gate.Config{
+		ID: c.results(), Limits: gate.Limits{Time: lists.Time, Open: lists.Parallel}, Listed: c.metrics.Listed, Named: c.metrics.Named, Logger: c.log.With("part", "gate"),
+		Helo: names.Helo != "off", Own: []string{strings.TrimSuffix(idn.ASCII(c.hostname()), ".")},
+		Strict: admission.Strictness{Nameless: names.Reverse == "missing" || names.Reverse == "refuse", Mismatch: names.Reverse == "refuse", Helo: names.Helo == "refuse"},
+	}
+	cfg.Rates = rates
+	if gossip != nil { // not an interface of nothing
+		cfg.Gossip = gossip
+	}
+	if len(lists.Zones) > 0 || names.Reverse != "off" {
+		resolver, err := dns.New(dns.Config{Servers: c.cfg.Outbound.Resolvers, Timeout: lookupTime})
+		if err != nil {
+			c.log.Warn("DNS cannot be asked about clients", "error", err)
+		} else {
+			cfg.Resolver, cfg.Reverse = resolver, names.Reverse != "off"
+			if cfg.Lists, err = dnsLists(lists.Zones); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return gate.New(cfg)
+}
+
+// openGate makes the gate of this server, which all its listeners share.
+func (s *server) openGate(ctx context.Context) (err error) {
+	r := s.cfg.Rates
+	rates := gate.Rates(r)
+	var gossip *streams.Gossip
+	if r.Remembered = 0; r != (config.Rates{}) {
+		if gossip, err = s.streams.Gossip(ctx, "rates"); err != nil {
+			return err
+		}
+	}
+	if s.porter, err = s.gate(rates, gossip); err != nil {
+		return err
+	}
+	s.group.Start(lifecycle.Part{Name: "gate", Run: s.porter.Run, Stop: func(ctx context.Context) error {
+		if gossip == nil {
+			return nil
+		}
+		return gossip.Close(ctx)
+	}})
+	return nil
+}
+
+func dnsLists(zones []string) (all []admission.List, err error) {
+	for _, text := range zones {
+		l, err := config.ParseList(text)
+		if err != nil {
+			return nil, err
+		}
+		list := admission.List{Zone: l.Zone, Score: l.Score, Allow: l.Allow}
+		for _, r := range l.Answers {
+			list.Answers = append(list.Answers, admission.Range{From: r[0].As4(), To: r[1].As4()})
+		}
+		all = append(all, list)
+	}
+	return all, nil
+}
+
+// doctorLists asks each list for the addresses by which it can be told whether it works (RFC 5782 section 5).
+func (c *core) doctorLists(ctx context.Context) (found []webadmin.Finding) {
+	if len(c.cfg.SMTP.Lists.Zones) == 0 {
+		return nil
+	}
+	g, err := c.gate(gate.Rates{}, nil)
+	if err != nil {
+		return []webadmin.Finding{problem("lists", "correct smtp.lists", "lists of addresses cannot be asked: %v", err)}
+	}
+	if !g.Asks() {
+		return []webadmin.Finding{warning("lists", "set outbound.resolvers", "lists of addresses cannot be asked: there is no name server")}
+	}
+	for _, h := range g.Test(ctx) {
+		if h.Wrong == "" {
+			found = append(found, ok("lists", "%s lists what it should", h.Zone))
+		} else {
+			found = append(found, warning("lists", "look at the name in smtp.lists.zones; many lists answer no public name servers: use one of your own (outbound.resolvers)", "%s: %s", h.Zone, h.Wrong))
+		}
+	}
+	return found
+}
