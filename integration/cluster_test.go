@@ -133,10 +133,10 @@ func TestCluster(t *testing.T) {
 		for i := range 30 {
 			here, there := all[i%3], all[(i+1+i/3%2)%3]
 			keyword := fmt.Sprintf("k%d", i)
-			if got := here.imap("SELECT INBOX", "STORE 1 +FLAGS.SILENT ("+keyword+")"); !strings.Contains(got, "a2 OK ") {
+			if got := here.patiently("SELECT INBOX", "STORE 1 +FLAGS.SILENT ("+keyword+")"); !strings.Contains(got, "a2 OK ") {
 				t.Fatalf("STORE is answered %s", got)
 			}
-			if got := there.imap("SELECT INBOX", "FETCH 1 (FLAGS BODY.PEEK[])"); !strings.Contains(got, keyword) || !strings.Contains(got, "Welcome to Streampost") {
+			if got := there.patiently("SELECT INBOX", "FETCH 1 (FLAGS BODY.PEEK[])"); !strings.Contains(got, keyword) || !strings.Contains(got, "Welcome to Streampost") {
 				t.Errorf("after node %d acknowledged %s, another shows %s", i%3+1, keyword, got)
 			}
 		}
@@ -235,6 +235,16 @@ func TestCluster(t *testing.T) {
 			s.clean()
 		}
 	})
+}
+
+// patiently is imap, again and again while a busy cluster elects a leader and refuses for now.
+func (s *server) patiently(commands ...string) (got string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if got = s.imap(commands...); !strings.Contains(got, " NO [UNAVAILABLE]") || time.Now().After(deadline) {
+			return got
+		}
+	}
 }
 
 // masters is the files of a node's master keys.

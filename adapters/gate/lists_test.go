@@ -15,10 +15,10 @@ import (
 	"github.com/streampost/streampost/adapters/dns/dnstest"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/admission"
-	"go.uber.org/goleak"
+	"github.com/streampost/streampost/integration/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // counts notes what a Gate tells.
 type counts struct {

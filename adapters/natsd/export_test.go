@@ -36,3 +36,12 @@ func (s *Server) Size() int {
 
 // Routes is how many connections to other servers there are.
 func (s *Server) Routes() int { return s.nats.Load().NumRoutes() }
+
+// HandshakeTime is how many seconds the listener allows for TLS.
+func (cfg Config) HandshakeTime() float64 {
+	opts, err := cfg.options()
+	if err != nil {
+		return 0
+	}
+	return opts.TLSTimeout
+}

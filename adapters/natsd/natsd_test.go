@@ -2,6 +2,7 @@ package natsd_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -246,6 +247,13 @@ func TestListen(t *testing.T) {
 	wantError(t, err, domain.Unavailable, "address already in use")
 	_, err = natsd.Dial(t.Context(), natsd.ExternalConfig{URL: "nats://127.0.0.1:1"})
 	wantError(t, err, domain.Unavailable, "cannot connect")
+}
+
+// TestHandshakesOfBusyMachines may take longer than the server's own two seconds.
+func TestHandshakesOfBusyMachines(t *testing.T) {
+	if got := (natsd.Config{Listen: "127.0.0.1:0", TLS: &tls.Config{}}).HandshakeTime(); got < 10 {
+		t.Errorf("a handshake may take %v s", got)
+	}
 }
 
 // TestDurability asks a server that has a monitoring address, with both settings.

@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) cache(change ...func(*sts.Config)) *sts.Cache {
 	w.t.Helper()
-	resolver, err := dns.New(dns.Config{Servers: []string{w.names.Addr}, Timeout: 5 * time.Second})
+	resolver, err := dns.New(dns.Config{Servers: []string{w.names.Addr}, Timeout: time.Minute})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func TestBadPlaces(t *testing.T) {
 		{"postgres://nobody@127.0.0.1:1/mail?sslmode=disable", "", domain.Unavailable, "is it running"},
 		{strings.Replace(url, "?", "_not_there?", 1), "", domain.Unavailable, "check views.url"},
 	} {
-		v, err := postgres.Open(t.Context(), c.url, postgres.Options{Schema: c.schema, ConnectTimeout: 2 * time.Second})
+		v, err := postgres.Open(t.Context(), c.url, postgres.Options{Schema: c.schema, ConnectTimeout: 30 * time.Second})
 		if err == nil {
 			v.Close()
 		}
@@ -88,7 +88,7 @@ func TestBadPlaces(t *testing.T) {
 // The database goes away and comes back: meanwhile everything is unavailable, afterwards everything is there.
 func TestServerGone(t *testing.T) {
 	server := pgtest.Own(t)
-	views := open(t, server.Database(t), postgres.Options{ConnectTimeout: 2 * time.Second})
+	views := open(t, server.Database(t), postgres.Options{ConnectTimeout: 30 * time.Second})
 	view, err := views.Open(t.Context(), counters)
 	if err != nil {
 		t.Fatal(err)
