@@ -23,6 +23,7 @@ func formed(t testing.TB, n int, flags ...string) []*server {
 	var all []*server
 	for i := range n {
 		s := idleServer(t)
+		s.data = filepath.Join(disk(t, i), "data")
 		s.flags = append(s.flags, "--set", fmt.Sprintf("cluster.node=node%d", i+1), "--set", "cluster.listen=127.0.0.1:6222")
 		for _, f := range flags {
 			s.flags = append(s.flags, "--set", f)
@@ -48,6 +49,23 @@ func formed(t testing.TB, n int, flags ...string) []*server {
 	}
 	first.flags = append(first.flags, "--join", all[1].addr(6222))
 	return all
+}
+
+// disk is a directory for a node's data. STREAMPOST_TEST_DISKS names directories, which may be file systems of their own, with commas between; without it all nodes
+// share that of temporary files, and its journal.
+func disk(t testing.TB, node int) string {
+	t.Helper()
+	all := os.Getenv("STREAMPOST_TEST_DISKS")
+	if all == "" {
+		return t.TempDir()
+	}
+	names := strings.Split(all, ",")
+	dir, err := os.MkdirTemp(names[node%len(names)], "node-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // join runs a node; the first one makes the demo accounts.

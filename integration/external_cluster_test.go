@@ -25,7 +25,7 @@ func startCluster(t testing.TB) []*natsProcess {
 	}
 	for i, port := range routed {
 		n := newNATS(t, fmt.Sprintf("cluster { name: mail, listen: \"127.0.0.1:%d\", routes: [%s] }", port, strings.Join(routes, ", ")))
-		n.name = fmt.Sprintf("outside-%d", i+1)
+		n.name, n.dir = fmt.Sprintf("outside-%d", i+1), disk(t, i)
 		n.launch()
 		all = append(all, n)
 	}

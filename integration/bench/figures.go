@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -378,7 +379,7 @@ func calm(ctx context.Context, t *target) {
 	for spent, deadline := worked(t.pid), time.Now().Add(2*time.Minute); ctx.Err() == nil && time.Now().Before(deadline); {
 		time.Sleep(time.Second)
 		now := worked(t.pid)
-		if now-spent < 5 { // hundredths of a second
+		if now-spent < cmp.Or(t.idle, 5) {
 			return
 		}
 		spent = now

@@ -4,6 +4,7 @@
 //	go run ./integration/bench -only lmtp,store
 //	go run ./integration/bench -rival ""       Streampost alone
 //	go run ./integration/bench -only rebuild -rival dovecot,cyrus
+//	go run ./integration/bench -nodes 3 -only lmtp-32 -rival dovecot-dsync,dovecot-dsync-waits
 //	go run ./integration/bench -only search-rare -dir D -rounds 0 && go run ./integration/bench -only search-rare -dir D
 //
 // The last one fills mailboxes first and measures afterwards, when the machine may be quieter: what a directory holds is used again.
@@ -31,6 +32,7 @@ type target struct {
 	lmtp string
 	smtp string // Streampost's
 	pid  int
+	idle int // hundredths of a second of CPU in a second, below which it does nothing; 0: 5
 	stop func()
 	user func(i int) string
 	pass string
@@ -55,17 +57,18 @@ type figure struct {
 // options are what the command line says.
 type options struct {
 	only, rivals, dir, binary string
-	rounds, messages          int
+	rounds, messages, nodes   int
 }
 
 func main() {
 	var opt options
 	flag.StringVar(&opt.only, "only", "", "comma-separated names or prefixes of the figures to measure")
 	flag.IntVar(&opt.rounds, "rounds", 5, "rounds of each figure; with 0 servers are prepared only")
-	flag.StringVar(&opt.rivals, "rival", "dovecot,dovecot-fsync", "rivals: dovecot (its default fsync), dovecot-fsync (mail_fsync=always), dovecot-mdbox, cyrus (see integration/cyrus)")
+	flag.StringVar(&opt.rivals, "rival", "dovecot,dovecot-fsync", "rivals: dovecot (its default fsync), dovecot-fsync (mail_fsync=always), dovecot-mdbox, dovecot-dsync (a pair that replicates), dovecot-dsync-waits (before it answers), cyrus (see integration/cyrus)")
 	flag.StringVar(&opt.dir, "dir", "", "where data goes, and is used again by the next run (default: a temporary directory)")
 	flag.StringVar(&opt.binary, "binary", "", "streampost binary (default: built from this module)")
 	flag.IntVar(&opt.messages, "messages", 50_000, "messages in the large mailbox")
+	flag.IntVar(&opt.nodes, "nodes", 1, "nodes of Streampost: 1, or 3 on this machine")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -97,7 +100,11 @@ func run(ctx context.Context, opt options) error {
 			t.stop()
 		}
 	}()
-	ours, err := startStreampost(ctx, dir, opt.binary)
+	start := startStreampost
+	if opt.nodes == 3 {
+		start = startThree
+	}
+	ours, err := start(ctx, dir, opt.binary)
 	if err != nil {
 		return err
 	}
@@ -107,10 +114,13 @@ func run(ctx context.Context, opt options) error {
 			continue
 		}
 		var t *target
-		if name == "cyrus" {
+		switch {
+		case name == "cyrus":
 			t, err = startCyrus(ctx, dir)
-		} else {
-			t, err = startDovecot(ctx, dir, name)
+		case strings.HasPrefix(name, "dovecot-dsync"):
+			t, err = startDovecots(ctx, dir, name)
+		default:
+			t, err = startDovecot(ctx, dir, name, "")
 		}
 		if err != nil {
 			fmt.Printf("%s is not measured: %v\n", name, err)

@@ -56,6 +56,24 @@ func waitReady(ctx context.Context, binary, data string) (err error) {
 }
 
 func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
+	const offset = 21000
+	data := filepath.Join(dir, "streampost-data")
+	return startOurs(ctx, dir, binary, offset, data, "serve", "--demo", "--demo-password", "secret", "--data", data, "--port-offset", fmt.Sprint(offset))
+}
+
+// startThree runs a cluster of which the first node is spoken to.
+func startThree(ctx context.Context, dir, binary string) (*target, error) {
+	const offset = 12000 // all ports are below those that the kernel gives to connections
+	data := filepath.Join(dir, "streampost-three")
+	t, err := startOurs(ctx, dir, binary, offset, filepath.Join(data, "node1"), "cluster", "local", "--demo-password", "secret", "--data", data, "--port-offset", fmt.Sprint(offset))
+	if t != nil {
+		t.name, t.idle = "streampost, R3", 25
+	}
+	return t, err
+}
+
+// startOurs runs Streampost. Its data directory is that of the server, or of the node, that is spoken to.
+func startOurs(ctx context.Context, dir, binary string, offset int, data string, args ...string) (*target, error) {
 	if binary == "" {
 		binary = filepath.Join(dir, "streampost")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/streampost/streampost/cmd/streampost")
@@ -64,14 +82,12 @@ func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
 			return nil, fmt.Errorf("build: %w\n%s", err, out)
 		}
 	}
-	const offset = 21000
-	data := filepath.Join(dir, "streampost-data")
 	_, fresh := os.Stat(data) // else its accounts are there
 	log, err := os.Create(filepath.Join(dir, "streampost.log"))
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, "serve", "--demo", "--demo-password", "secret", "--data", data, "--port-offset", fmt.Sprint(offset))
+	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -109,8 +125,9 @@ func startStreampost(ctx context.Context, dir, binary string) (*target, error) {
 }
 
 // startDovecot runs a throw-away Dovecot with sdbox storage and no other feature that costs time. Its default mail_fsync syncs deliveries but
-// not flag changes; "dovecot-fsync" syncs both, which is the promise that Streampost makes. "dovecot-mdbox" is the default with mdbox storage.
-func startDovecot(ctx context.Context, dir, name string) (*target, error) {
+// not flag changes; "dovecot-fsync" syncs both, which is the promise that Streampost makes. "dovecot-mdbox" is the default with mdbox storage. more is added to
+// its configuration.
+func startDovecot(ctx context.Context, dir, name, more string) (*target, error) {
 	path, err := exec.LookPath("dovecot")
 	if err != nil {
 		return nil, err
@@ -193,7 +210,7 @@ service lmtp {
     port = %[4]d
   }
 }
-`, base, fsync, imap, lmtp, format)
+%[6]s`, base, fsync, imap, lmtp, format, more)
 	file := filepath.Join(base, "dovecot.conf")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
