@@ -141,7 +141,7 @@ type pauses struct {
 	away    bool   // the process has been killed, and is not ready again
 	killed  time.Time
 	back    time.Time // when it was last ready again
-	over    bool // nobody measures any more
+	over    bool      // nobody measures any more
 	answers int
 	long    []wait
 }

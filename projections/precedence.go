@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// precedence has builds wait that somebody ordered, or that nobody waits for, while there are others without which mail is not served: rows of a new
-// version, or of the one before after a return to it. They would share the processors for no gain.
+// precedence has builds wait that somebody ordered, or that nobody waits for, while there is what mail waits for: builds of rows without which it is not
+// served, such as those of a new version, and entries that somebody waits to see in rows which follow the log. All would share the processors, and connections.
 type precedence struct {
 	mu   sync.Mutex
-	n    int           // builds that go first
+	n    int           // what goes first
 	none chan struct{} // closed when they have ended; nil when there are none
 }
 
-// begin says that a build goes first until end is called.
+// begin says that something goes first until end is called.
 func (p *precedence) begin() (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -30,7 +30,7 @@ func (p *precedence) begin() (end func()) {
 	}
 }
 
-// wait waits until no build goes first.
+// wait waits until nothing goes first.
 func (p *precedence) wait(ctx context.Context) error {
 	for {
 		p.mu.Lock()

@@ -265,9 +265,18 @@ func (r *Runner) WaitFor(ctx context.Context, projection, stream string, seq dom
 	return s.wait(ctx, seq, false)
 }
 
+// patient is how long somebody waits for rows that follow the log until builds stand still for him.
+const patient = 100 * time.Millisecond
+
 // wait waits until the rows show the entry at seq, or, when that is wanted, have stopped before it.
 func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
 	g := s.group
+	var patience <-chan time.Time
+	if !g.silent {
+		timer := time.NewTimer(patient)
+		defer timer.Stop()
+		patience = timer.C
+	}
 	for {
 		g.mu.Lock()
 		shown, changed, over := s.shows(seq), g.changed, g.over
@@ -283,6 +292,9 @@ func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
 		signal(g.hurry)
 		select {
 		case <-changed:
+		case <-patience:
+			defer g.r.first.begin()()
+			patience = nil
 		case <-ctx.Done():
 			return domain.Wrap(domain.Unavailable, errors.Join(ctx.Err(), cause), "the view "+s.name()+" has not caught up")
 		}
