@@ -53,10 +53,8 @@ func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
 			continue
 		}
 		for len(entries) > 0 {
-			if !b.presses && !b.missed() {
-				if err := r.first.wait(ctx); err != nil {
-					return err
-				}
+			if err := b.yield(ctx); err != nil {
+				return err
 			}
 			part := entries[:min(step, len(entries))]
 			entries = entries[len(part):]
@@ -78,6 +76,20 @@ func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
 			}
 		}
 	}
+}
+
+// yielding is how long a build stands still before each of its transactions, at most, because somebody waits for rows: so it comes to its end whatever happens.
+const yielding = time.Second
+
+// yield lets go first what mail waits for.
+func (b *build) yield(ctx context.Context) error {
+	if b.presses || b.missed() {
+		return ctx.Err()
+	}
+	if err := b.g.r.first.wait(ctx, 0); err != nil {
+		return err
+	}
+	return b.g.r.awaited.wait(ctx, yielding)
 }
 
 // Transactions of a build hold up those of what comes in where connections or processors are few, and whatever wants to go first. So they are to end within

@@ -8,17 +8,20 @@ import (
 
 func TestPrecedence(t *testing.T) {
 	var p precedence
-	if err := p.wait(t.Context()); err != nil {
+	if err := p.wait(t.Context(), 0); err != nil {
 		t.Fatalf("with nothing before it: %v", err)
 	}
 	one, other := p.begin(), p.begin()
 	waited := make(chan error)
-	go func() { waited <- p.wait(t.Context()) }()
+	go func() { waited <- p.wait(t.Context(), 0) }()
 	one()
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.wait(gone); err == nil {
+	if err := p.wait(gone, 0); err == nil {
 		t.Error("it did not wait for the other one")
+	}
+	if err := p.wait(t.Context(), time.Millisecond); err != nil {
+		t.Errorf("it has waited enough: %v", err)
 	}
 	select {
 	case err := <-waited:

@@ -85,6 +85,7 @@ type Runner struct {
 	// Of builds that mail waits for there are as many at a time, whatever the others do, and these wait for them.
 	pressing chan struct{}
 	first    precedence
+	awaited  precedence // of rows that somebody waits for
 	builds   sync.WaitGroup
 	writes   *seats // of commits
 	fills    *seats // of those among them that builds fill rows with, whose large batches must leave room for what comes in
@@ -293,7 +294,7 @@ func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
 		select {
 		case <-changed:
 		case <-patience:
-			defer g.r.first.begin()()
+			defer g.r.awaited.begin()()
 			patience = nil
 		case <-ctx.Done():
 			return domain.Wrap(domain.Unavailable, errors.Join(ctx.Err(), cause), "the view "+s.name()+" has not caught up")
