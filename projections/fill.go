@@ -35,7 +35,7 @@ func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
 	var reads atomic.Int64
 	wg.Go(func() { q.end(pour(reading, r.cfg.Log, b.g.stream, after, upTo, q, &reads)) })
 	began, from := time.Now(), after
-	links := newLinker(after)
+	links, step := newLinker(after), limits.BatchEntries
 	for {
 		select {
 		case <-ctx.Done():
@@ -52,38 +52,76 @@ func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
 		if len(entries) == 0 {
 			continue
 		}
-		if !b.presses && !b.missed() {
-			if err := r.first.wait(ctx); err != nil {
+		for len(entries) > 0 {
+			if err := b.yield(ctx); err != nil {
+				return err
+			}
+			part := entries[:min(step, len(entries))]
+			entries = entries[len(part):]
+			working := time.Now()
+			if err := b.add(ctx, links, part); err != nil {
+				return err
+			}
+			if len(b.works()) == 0 {
+				return nil
+			}
+			took := time.Since(working)
+			step = stride(step, limits.BatchEntries, took)
+			after = part[len(part)-1].Seq
+			rate := float64(after-from) / max(time.Since(began).Seconds(), 1e-6)
+			r.measure(b.names(), rate, uint64(after-from))
+			b.show(Filling, after, upTo, rate)
+			if err := b.opt.pace.rest(ctx, len(part), took+time.Duration(reads.Swap(0))); err != nil {
 				return err
 			}
 		}
-		working := time.Now()
-		for i := range entries {
-			if err := links.check(&entries[i]); err != nil {
-				return err
-			}
-		}
-		works := b.works()
-		release, err := r.fills.take(ctx, len(works))
-		if err != nil {
-			return err
-		}
-		b.g.commit(ctx, works, entries)
-		release()
-		if err := b.outcome(ctx, works); err != nil {
-			return err
-		}
-		if len(b.works()) == 0 {
-			return nil
-		}
-		after = entries[len(entries)-1].Seq
-		rate := float64(after-from) / max(time.Since(began).Seconds(), 1e-6)
-		r.measure(b.names(), rate, uint64(after-from))
-		b.show(Filling, after, upTo, rate)
-		if err := b.opt.pace.rest(ctx, len(entries), time.Since(working)+time.Duration(reads.Swap(0))); err != nil {
+	}
+}
+
+// yielding is how long a build stands still before each of its transactions, at most, because somebody waits for rows: so it comes to its end whatever happens.
+const yielding = time.Second
+
+// yield lets go first what mail waits for.
+func (b *build) yield(ctx context.Context) error {
+	if b.presses || b.missed() {
+		return ctx.Err()
+	}
+	if err := b.g.r.first.wait(ctx, 0); err != nil {
+		return err
+	}
+	return b.g.r.awaited.wait(ctx, yielding)
+}
+
+// Transactions of a build hold up those of what comes in where connections or processors are few, and whatever wants to go first. So they are to end within
+// about this time.
+const brief = 500 * time.Millisecond
+
+// stride is of how many entries the next transaction is, after one that took some time.
+func stride(now, most int, took time.Duration) int {
+	switch {
+	case took > brief:
+		return max(now/2, min(most, 128))
+	case took < brief/4:
+		return min(now*2, most)
+	}
+	return now
+}
+
+// add applies entries.
+func (b *build) add(ctx context.Context, links *linker, entries []streams.Entry) error {
+	for i := range entries {
+		if err := links.check(&entries[i]); err != nil {
 			return err
 		}
 	}
+	works := b.works()
+	release, err := b.g.r.fills.take(ctx, len(works))
+	if err != nil {
+		return err
+	}
+	b.g.commit(ctx, works, entries)
+	release()
+	return b.outcome(ctx, works)
 }
 
 // pour reads the log into a queue, and adds up the nanoseconds that reading and opening entries takes.

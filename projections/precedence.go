@@ -3,17 +3,18 @@ package projections
 import (
 	"context"
 	"sync"
+	"time"
 )
 
-// precedence has builds wait that somebody ordered, or that nobody waits for, while there are others without which mail is not served: rows of a new
-// version, or of the one before after a return to it. They would share the processors for no gain.
+// precedence has builds wait that somebody ordered, or that nobody waits for, while there is what mail waits for: builds of rows without which it is not
+// served, such as those of a new version, or entries that somebody waits to see in rows which follow the log. All would share the processors, and connections.
 type precedence struct {
 	mu   sync.Mutex
-	n    int           // builds that go first
+	n    int           // what goes first
 	none chan struct{} // closed when they have ended; nil when there are none
 }
 
-// begin says that a build goes first until end is called.
+// begin says that something goes first until end is called.
 func (p *precedence) begin() (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -30,8 +31,14 @@ func (p *precedence) begin() (end func()) {
 	}
 }
 
-// wait waits until no build goes first.
-func (p *precedence) wait(ctx context.Context) error {
+// wait waits until nothing goes first, or for some time at most, if it is not 0.
+func (p *precedence) wait(ctx context.Context, most time.Duration) error {
+	var enough <-chan time.Time
+	if most > 0 {
+		timer := time.NewTimer(most)
+		defer timer.Stop()
+		enough = timer.C
+	}
 	for {
 		p.mu.Lock()
 		none := p.none
@@ -41,6 +48,8 @@ func (p *precedence) wait(ctx context.Context) error {
 		}
 		select {
 		case <-none:
+		case <-enough:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}

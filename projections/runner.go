@@ -85,6 +85,7 @@ type Runner struct {
 	// Of builds that mail waits for there are as many at a time, whatever the others do, and these wait for them.
 	pressing chan struct{}
 	first    precedence
+	awaited  precedence // of rows that somebody waits for
 	builds   sync.WaitGroup
 	writes   *seats // of commits
 	fills    *seats // of those among them that builds fill rows with, whose large batches must leave room for what comes in
@@ -265,9 +266,18 @@ func (r *Runner) WaitFor(ctx context.Context, projection, stream string, seq dom
 	return s.wait(ctx, seq, false)
 }
 
+// patient is how long somebody waits for rows that follow the log until builds stand still for him.
+const patient = 100 * time.Millisecond
+
 // wait waits until the rows show the entry at seq, or, when that is wanted, have stopped before it.
 func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
 	g := s.group
+	var patience <-chan time.Time
+	if !g.silent {
+		timer := time.NewTimer(patient)
+		defer timer.Stop()
+		patience = timer.C
+	}
 	for {
 		g.mu.Lock()
 		shown, changed, over := s.shows(seq), g.changed, g.over
@@ -283,6 +293,9 @@ func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
 		signal(g.hurry)
 		select {
 		case <-changed:
+		case <-patience:
+			defer g.r.awaited.begin()()
+			patience = nil
 		case <-ctx.Done():
 			return domain.Wrap(domain.Unavailable, errors.Join(ctx.Err(), cause), "the view "+s.name()+" has not caught up")
 		}
