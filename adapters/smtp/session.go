@@ -54,6 +54,7 @@ type transaction struct {
 	named      map[string]int  // the place of the first of recipients with an address
 	copies     int             // of all recipients
 	opinion    *admission.Opinion
+	asked      admission.Asked
 }
 
 // recipient is an address of RCPT with the places where its mail goes, at least one.

@@ -20,6 +20,12 @@ type Envelope struct {
 	Account   string   // of a user who submits it; empty by MX
 	Sender    string   // the address in MAIL, in a form by which equal ones are equal; empty for reports
 	Recipient string   // likewise, of one recipient
+	Asked     *Asked   // what was found out about the message before; nil: nothing is remembered
+}
+
+// Asked is what is found out about a message once, for all its recipients.
+type Asked struct {
+	SPF authres.Result // empty as long as nobody has asked
 }
 
 // Refusal is an answer that lets something not pass.

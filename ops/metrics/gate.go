@@ -8,3 +8,6 @@ func (m *Metrics) Named(check, result string) { m.clientsNamed.WithLabelValues(c
 
 // Gated counts a sender or recipient that was refused before any message was there.
 func (m *Metrics) Gated(why string) { m.gateRefused.WithLabelValues(why).Inc() }
+
+// Greylisted counts what greylisting said of a recipient.
+func (m *Metrics) Greylisted(outcome string) { m.greylisted.WithLabelValues(outcome).Inc() }

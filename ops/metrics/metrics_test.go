@@ -49,6 +49,7 @@ func TestAllMetricsAreServed(t *testing.T) {
 	m.Listed("bl.example", "clear")
 	m.Named("reverse", "pass")
 	m.Gated("list")
+	m.Greylisted("waiting")
 	m.Warned(90)
 	m.Sieve("filed", 3, time.Second)
 	m.Processed("park")
