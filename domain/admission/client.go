@@ -53,6 +53,14 @@ func Subnet(address []byte) []byte {
 	return address[:min(len(address), 8)]
 }
 
+// Filtered is a message after programs of others have looked at it.
+type Filtered struct {
+	Header  []byte   // that goes on in the place of its own
+	Refusal *Refusal // of the whole message, or nil
+	Junk    bool     // it is filed as junk
+	Discard bool     // it is accepted, and goes nowhere
+}
+
 // maxText bounds the text of somebody else in a reply: the line has 512 octets (RFC 5321 section 4.5.3.1.5).
 const maxText = 240
 

@@ -524,6 +524,9 @@ type SMTP struct {
 	Lists Lists `yaml:"lists"`
 	// What is looked at of the names of clients.
 	Names Names `yaml:"names"`
+	// Programs that look at mail by the milter protocol, in their order, each such as "rspamd 127.0.0.1:11332" or "clamav unix:/run/clamav/clamav-milter.ctl fail=later time=1m": a name, an address, and
+	// what follows when it fails (accept, the usual: the message goes on without it; later: the client comes again) or one of its steps takes longer than time (30s). See docs/transport.md.
+	Milters []string `yaml:"milters"`
 	// Putting off senders of whom nobody has heard.
 	Greylist Greylist `yaml:"greylist"`
 	// Whether and how it is verified who messages are from.

@@ -21,26 +21,29 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	connections                                       *prometheus.GaugeVec
-	accepted, refused, logins, messages               *prometheus.CounterVec
-	messageBytes, appends, conflicts                  *prometheus.CounterVec
-	refusals                                          *prometheus.CounterVec
-	restored, purged, notices                         *prometheus.CounterVec
-	blobsDeleted, blobBytes                           *prometheus.CounterVec
-	snapshotBytes                                     *prometheus.CounterVec
-	blobsLost                                         *prometheus.GaugeVec
-	commands, delivery, tasks                         *prometheus.HistogramVec
-	roundAppends, roundPublish, sync                  *prometheus.HistogramVec
-	snapshots                                         *prometheus.HistogramVec
-	promotions                                        *prometheus.CounterVec
-	attempts                                          *prometheus.HistogramVec
-	reports, dropped, warnings, loops                 *prometheus.CounterVec
-	outSessions, outReused, outFailed                 *prometheus.CounterVec
-	outPolicies, outSecurity, outReports              *prometheus.CounterVec
-	sieveRuns, sieveSteps, stepCalls                  *prometheus.HistogramVec
-	verified, decided, signed                         *prometheus.CounterVec
-	processed                                         *prometheus.CounterVec
-	listsAsked, clientsNamed, gateRefused, greylisted *prometheus.CounterVec
+	connections                           *prometheus.GaugeVec
+	accepted, refused, logins, messages   *prometheus.CounterVec
+	messageBytes, appends, conflicts      *prometheus.CounterVec
+	refusals                              *prometheus.CounterVec
+	restored, purged, notices             *prometheus.CounterVec
+	blobsDeleted, blobBytes               *prometheus.CounterVec
+	snapshotBytes                         *prometheus.CounterVec
+	blobsLost                             *prometheus.GaugeVec
+	commands, delivery, tasks             *prometheus.HistogramVec
+	roundAppends, roundPublish, sync      *prometheus.HistogramVec
+	snapshots                             *prometheus.HistogramVec
+	promotions                            *prometheus.CounterVec
+	attempts                              *prometheus.HistogramVec
+	reports, dropped, warnings, loops     *prometheus.CounterVec
+	outSessions, outReused, outFailed     *prometheus.CounterVec
+	outPolicies, outSecurity, outReports  *prometheus.CounterVec
+	sieveRuns, sieveSteps, stepCalls      *prometheus.HistogramVec
+	verified, decided, signed             *prometheus.CounterVec
+	processed                             *prometheus.CounterVec
+	listsAsked, clientsNamed, gateRefused *prometheus.CounterVec
+
+	greylisted    *prometheus.CounterVec
+	milterSeconds *prometheus.HistogramVec
 }
 
 // New makes all metrics at zero.
@@ -72,7 +75,8 @@ func New() *Metrics {
 	m.outSessions, m.outReused, m.outFailed = counter(outSessions), counter(outReused), counter(outFailed)
 	m.outPolicies, m.outSecurity, m.outReports = counter(outPolicies), counter(outSecurity), counter(outReports)
 	m.stepCalls, m.processed = histogram(stepCalls, times), counter(processed)
-	m.listsAsked, m.clientsNamed, m.gateRefused, m.greylisted = counter(listsAsked), counter(clientsNamed), counter(gateRefused), counter(greylisted)
+	m.listsAsked, m.clientsNamed, m.gateRefused = counter(listsAsked), counter(clientsNamed), counter(gateRefused)
+	m.greylisted, m.milterSeconds = counter(greylisted), histogram(milterSeconds, times)
 	m.verified, m.decided, m.signed = counter(mailVerified), counter(mailDecided), counter(mailSigned)
 	m.sieveRuns, m.sieveSteps = histogram(sieveRuns, times), histogram(sieveSteps, prometheus.ExponentialBuckets(1, 4, 10))
 	m.snapshotBytes, m.snapshots = counter(snapshotBytes), histogram(snapshotMade, prometheus.ExponentialBuckets(0.01, 6, 9))
