@@ -133,6 +133,7 @@ var technologies = map[string]string{
 	"github.com/jackc/pgx":                 "adapters/sqlview",
 	"github.com/emersion/go-smtp":          "adapters/smtp",
 	"github.com/emersion/go-sasl":          "adapters/smtp",
+	"github.com/emersion/go-milter":        "adapters/milter",
 	"github.com/xdg-go/scram":              "adapters/sasl",
 	"github.com/go-jose/go-jose":           "adapters/oidc",
 	"github.com/miekg/dns":                 "adapters/dns",

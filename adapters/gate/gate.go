@@ -30,7 +30,8 @@ type Config struct {
 	Own      []string             // names of this server, in A-labels and lower case, without a last dot
 	Strict   admission.Strictness // what is refused for these names
 	Rates    Rates
-	Gossip   Gossip // nil: this node counts alone
+	Gossip   Gossip    // nil: this node counts alone
+	Greylist *Greylist // nil: nobody is put off for being new
 	Limits   Limits
 
 	Listed func(zone, result string)  // is told how each list has answered: listed, clear or failed; nil counts nothing

@@ -207,9 +207,12 @@ func (g *Gate) Sender(_ context.Context, e *admission.Envelope) *admission.Refus
 }
 
 // Recipient says whether a client, or an account, may have one more recipient, who is here or may be sent to.
-func (g *Gate) Recipient(_ context.Context, e *admission.Envelope) *admission.Refusal {
+func (g *Gate) Recipient(ctx context.Context, e *admission.Envelope) *admission.Refusal {
 	if e.Account != "" {
 		return g.rates.take(g.cfg.Now(), count{accountRecipients, e.Account, "account-rate", "Your account has sent to its %d recipients of this hour"})
+	}
+	if r := g.greylisted(ctx, e); r != nil {
+		return r
 	}
 	return g.rates.take(g.cfg.Now(),
 		count{addressRecipients, source(e.Client), "address-rate", "Your address has sent to its %d recipients of this hour"},

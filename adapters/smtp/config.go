@@ -13,6 +13,7 @@ import (
 	"github.com/streampost/streampost/adapters/sasl"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/domain/admission"
 	"github.com/streampost/streampost/domain/batv"
 	"github.com/streampost/streampost/domain/delivery"
 	"github.com/streampost/streampost/domain/message"
@@ -93,12 +94,13 @@ type Config struct {
 	Pipeline     Pipeline    // decides what becomes of messages; nil: they are delivered
 	CheckFrom    bool        // users may have addresses of their own account in From and Sender only
 
-	Gate     Gate           // says who may bring mail by MX and submission, and how much; nil: everybody, as he likes
-	Verifier Verifier       // of what comes by MX; nil: nothing is verified
-	Results  string         // the name of this server in Authentication-Results: users send no such field; empty: they may
-	Trusted  []netip.Prefix // where it comes from unverified, and nobody is asked about the client
-	Spool    string         // the directory for large messages that are being verified, and nothing else; empty: that of the system for such files
-	InMemory int64          // octets of a message that are in memory meanwhile; 0 means 64 KiB
+	Gate     Gate                                        // says who may bring mail by MX and submission, and how much; nil: everybody, as he likes
+	Filter   func(c *admission.Client, id string) Filter // begins to look at a message by MX; nil: nobody looks
+	Verifier Verifier                                    // of what comes by MX; nil: nothing is verified
+	Results  string                                      // the name of this server in Authentication-Results: users send no such field; empty: they may
+	Trusted  []netip.Prefix                              // where it comes from unverified, and nobody is asked about the client
+	Spool    string                                      // the directory for large messages that are being verified, and nothing else; empty: that of the system for such files
+	InMemory int64                                       // octets of a message that are in memory meanwhile; 0 means 64 KiB
 
 	PlaintextOnLoopback bool // clients on this machine may log in without TLS
 	QuotaTemporary      bool // a full mailbox is 452 4.2.2 instead of 552 5.2.2: senders try again for days

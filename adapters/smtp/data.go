@@ -41,6 +41,10 @@ type received struct {
 func (s *session) Data(r io.Reader) error {
 	r = s.conn.message(r)
 	m, err := s.receive(r)
+	if err == errDiscarded {
+		s.conn.replies.Store(0)
+		return accepted(m)
+	}
 	if err != nil {
 		_, _ = io.Copy(io.Discard, r) // RFC 5321 section 4.1.1.4: the answer comes after the end of the message.
 		return s.answer(err)
@@ -111,7 +115,7 @@ func (s *session) receive(r io.Reader) (*received, error) {
 	}
 	in, stored, err := s.ingest(r, m)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	if !s.valid() {
 		return nil, errRevoked

@@ -62,8 +62,8 @@ func (s *session) bars(tx *transaction, to delivery.Address) error {
 }
 
 // envelope is what the gate is to know of a message; nil where it is not asked.
-func (s *session) envelope(sender delivery.Address, opinion *admission.Opinion) *admission.Envelope {
-	e := &admission.Envelope{Opinion: opinion, Sender: sender.Key()}
+func (s *session) envelope(tx *transaction) *admission.Envelope {
+	e := &admission.Envelope{Opinion: tx.opinion, Sender: tx.sender.Key(), Asked: &tx.asked}
 	switch {
 	case s.server.cfg.Gate == nil:
 		return nil
@@ -79,7 +79,7 @@ func (s *session) envelope(sender delivery.Address, opinion *admission.Opinion) 
 
 // paces refuses a message whose sender has sent enough for now.
 func (s *session) paces(tx *transaction) error {
-	e := s.envelope(tx.sender, tx.opinion)
+	e := s.envelope(tx)
 	if e == nil {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (s *session) paces(tx *transaction) error {
 
 // admits refuses a recipient who could have the message, but not now or not from this client.
 func (s *session) admits(tx *transaction, to delivery.Address) error {
-	e := s.envelope(tx.sender, tx.opinion)
+	e := s.envelope(tx)
 	if e == nil {
 		return nil
 	}

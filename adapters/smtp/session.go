@@ -54,6 +54,8 @@ type transaction struct {
 	named      map[string]int  // the place of the first of recipients with an address
 	copies     int             // of all recipients
 	opinion    *admission.Opinion
+	asked      admission.Asked
+	filter     Filter // nil: nobody looks at the message
 }
 
 // recipient is an address of RCPT with the places where its mail goes, at least one.
@@ -116,8 +118,12 @@ func (s *session) Logout() error {
 // Reset drops the transaction.
 func (s *session) Reset() {
 	s.mu.Lock()
+	tx := s.tx
 	s.tx = nil
 	s.mu.Unlock()
+	if tx != nil && tx.filter != nil {
+		tx.filter.End()
+	}
 }
 
 func (s *session) transaction() *transaction {
@@ -153,6 +159,9 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	}
 	tx := &transaction{who: s.who, sender: sender, utf8: opts.UTF8, size: opts.Size, envelope: opts, opinion: s.meet()}
 	if err := s.paces(tx); err != nil {
+		return s.answer(err)
+	}
+	if err := s.begins(tx); err != nil {
 		return s.answer(err)
 	}
 	s.mu.Lock()
@@ -230,6 +239,9 @@ func (s *session) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 		return s.answer(errApart)
 	}
 	if err := s.admits(tx, address); err != nil {
+		return s.answer(err)
+	}
+	if err := s.passes(tx, address); err != nil {
 		return s.answer(err)
 	}
 	if !again {

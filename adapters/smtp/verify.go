@@ -41,7 +41,7 @@ func verdictReply(v *authres.Verdict) *gosmtp.SMTPError {
 // verifies tells whether messages of this client are verified: those of strangers.
 func (s *session) verifies() bool { return s.server.cfg.Verifier != nil && s.stranger() }
 
-// ingest streams the message into the store with its trace fields on top. One that is to be verified waits in a spool before that: the result stands above it, and needs
+// ingest streams the message into the store with its trace fields on top. One that is to be verified, or looked at by a filter, waits in a spool before that: the result stands above it, and needs
 // its last octet (RFC 8601 section 4.1).
 func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Stored, error) {
 	fields := s.fields(m.transaction, m.id, m.recipients)
@@ -49,7 +49,8 @@ func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Store
 	if o := m.opinion; o != nil {
 		m.junk = o.Junk
 	}
-	if !s.verifies() {
+	verifies := s.verifies()
+	if !verifies && m.filter == nil {
 		in := delivery.NewReader(r, limits.Content, fields)
 		content := io.Reader(in)
 		if s.server.kind == Submission && s.server.cfg.Results != "" {
@@ -72,15 +73,17 @@ func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Store
 		return in, door.Stored{}, err
 	}
 	rest := func() (io.ReadCloser, error) { return kept.open(int64(len(header))) }
-	arrival := &authres.Arrival{ID: m.id, Address: s.conn.Address().WithZone("").Unmap().String(), Helo: s.smtp.Hostname(), Sender: m.sender, Header: header, Rest: rest}
-	if m.opinion != nil {
-		arrival.Known = m.opinion.Methods
+	v := &authres.Verdict{Header: header}
+	if verifies {
+		v = s.verified(m, header, rest)
 	}
-	v := s.server.cfg.Verifier.Verify(s.server.ctx, arrival)
 	if refusal := verdictReply(v); refusal != nil {
 		return in, door.Stored{}, refusal
 	}
 	m.junk = m.junk || v.Action == authres.Junk
+	if v.Header, err = s.filtered(m, v.Header, rest); err != nil {
+		return in, door.Stored{}, err
+	}
 	body, err := rest()
 	if err != nil {
 		return in, door.Stored{}, err
@@ -91,6 +94,15 @@ func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Store
 	top := path + v.Top + fields.Top[len(path):]
 	stored, err := s.server.cfg.Accounts.Ingest(s.server.ctx, io.MultiReader(bytes.NewReader([]byte(top)), bytes.NewReader(v.Header), body))
 	return in, stored, err
+}
+
+// verified asks who a message is from.
+func (s *session) verified(m *received, header []byte, rest func() (io.ReadCloser, error)) *authres.Verdict {
+	arrival := &authres.Arrival{ID: m.id, Address: s.conn.Address().WithZone("").Unmap().String(), Helo: s.smtp.Hostname(), Sender: m.sender, Header: header, Rest: rest}
+	if m.opinion != nil {
+		arrival.Known = m.opinion.Methods
+	}
+	return s.server.cfg.Verifier.Verify(s.server.ctx, arrival)
 }
 
 // honest is a message without the fields that claim to be this server's results: users of one server could deceive each other with them as well as strangers (RFC 8601 section 5).

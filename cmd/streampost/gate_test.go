@@ -35,7 +35,7 @@ func TestDoctorLooksAtLists(t *testing.T) {
 		t.Errorf("%+v %v", lists, err)
 	}
 	cfg.SMTP.Lists.Zones = []string{"bl.example so"}
-	if _, err := c.gate(gate.Rates{}, nil); err == nil {
+	if _, err := c.gate(gate.Rates{}, nil, nil); err == nil {
 		t.Error("a list that cannot be read is taken")
 	}
 }

@@ -305,10 +305,14 @@ func (s *server) smtp(bool) (service, error) {
 	if err != nil {
 		return nil, err
 	}
+	filter, err := s.filter()
+	if err != nil {
+		return nil, err
+	}
 	return s.mail(smtp.MX, s.cfg.SMTP.Limits, s.cfg.SMTP.Proxies, func(c *smtp.Config) {
 		c.QuotaTemporary, c.Verifier, c.Trusted, c.Spool = s.cfg.SMTP.QuotaTemporary, verifier, networks(s.cfg.SMTP.Verify.Trusted), s.data.join("spool")
 		c.InMemory = int64(s.cfg.SMTP.Verify.Memory)
-		c.Gate = s.porter
+		c.Gate, c.Filter = s.porter, filter
 	})
 }
 

@@ -20,6 +20,12 @@ type Envelope struct {
 	Account   string   // of a user who submits it; empty by MX
 	Sender    string   // the address in MAIL, in a form by which equal ones are equal; empty for reports
 	Recipient string   // likewise, of one recipient
+	Asked     *Asked   // what was found out about the message before; nil: nothing is remembered
+}
+
+// Asked is what is found out about a message once, for all its recipients.
+type Asked struct {
+	SPF authres.Result // empty as long as nobody has asked
 }
 
 // Refusal is an answer that lets something not pass.
@@ -45,6 +51,14 @@ func Subnet(address []byte) []byte {
 		return address[:3]
 	}
 	return address[:min(len(address), 8)]
+}
+
+// Filtered is a message after programs of others have looked at it.
+type Filtered struct {
+	Header  []byte   // that goes on in the place of its own
+	Refusal *Refusal // of the whole message, or nil
+	Junk    bool     // it is filed as junk
+	Discard bool     // it is accepted, and goes nowhere
 }
 
 // maxText bounds the text of somebody else in a reply: the line has 512 octets (RFC 5321 section 4.5.3.1.5).

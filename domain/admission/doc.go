@@ -1,5 +1,6 @@
 // Package admission decides who may bring mail, before any octet of a message is here: what lists of addresses in DNS say of a client (RFC 5782), what its names are like
-// (RFC 8601 section 2.7.3), and how much somebody takes in an hour.
+// (RFC 8601 section 2.7.3), how much somebody takes in an hour,
+// and who is new (greylisting, RFC 6647).
 //
 // It exists because what is refused later is stored, looked through and perhaps bounced to somebody who never wrote it. What is refused here is refused by SMTP itself, with a code that says
 // why (RFC 3463), and the client's own server tells its user.

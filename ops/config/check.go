@@ -91,6 +91,8 @@ func (c *Config) Check() error {
 	}
 	errs = append(errs, c.SMTP.Verify.check()...)
 	errs = append(errs, c.SMTP.Lists.check()...)
+	errs = append(errs, c.SMTP.Greylist.check()...)
+	errs = append(errs, checkMilters(c.SMTP.Milters)...)
 	if c.Rates.Remembered < 1_000 {
 		bad("rates.remembered is at least 1,000")
 	}

@@ -60,10 +60,11 @@ func Default() Config {
 			},
 		},
 		SMTP: SMTP{
-			Listen: []string{"127.0.0.1:1025"},
-			Limits: smtpLimits(1_000, 100),
-			Names:  Names{Reverse: "report", Helo: "report"},
-			Lists:  Lists{Time: 4 * time.Second, Parallel: 256},
+			Listen:   []string{"127.0.0.1:1025"},
+			Limits:   smtpLimits(1_000, 100),
+			Names:    Names{Reverse: "report", Helo: "report"},
+			Greylist: Greylist{Delay: 5 * time.Minute, Window: 48 * time.Hour, Keep: 35 * 24 * time.Hour, Prove: 5, SPF: true, Entries: 100_000},
+			Lists:    Lists{Time: 4 * time.Second, Parallel: 256},
 			Verify: Verification{
 				Enabled: true, Trusted: []string{"127.0.0.0/8", "::1/128"}, Reject: "refuse", Quarantine: "junk", SPFFail: "accept", TempError: "accept", Time: 6 * time.Second, Memory: 64 << 10,
 			},

@@ -108,3 +108,13 @@ func (l *Lists) check() (errs []error) {
 	}
 	return errs
 }
+
+func (g *Greylist) check() (errs []error) {
+	if g.Delay < time.Second || g.Window <= g.Delay || g.Keep < g.Window || g.Keep > 366*24*time.Hour {
+		errs = append(errs, errors.New("smtp.greylist: delay is at least 1s, window more than delay, and keep not less than window and a year at most"))
+	}
+	if g.Entries < 1_000 || g.Prove < 0 {
+		errs = append(errs, errors.New("smtp.greylist: entries is at least 1,000, and prove not negative"))
+	}
+	return errs
+}

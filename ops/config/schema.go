@@ -524,6 +524,11 @@ type SMTP struct {
 	Lists Lists `yaml:"lists"`
 	// What is looked at of the names of clients.
 	Names Names `yaml:"names"`
+	// Programs that look at mail by the milter protocol, in their order, each such as "rspamd 127.0.0.1:11332" or "clamav unix:/run/clamav/clamav-milter.ctl fail=later time=1m": a name, an address, and
+	// what follows when it fails (accept, the usual: the message goes on without it; later: the client comes again) or one of its steps takes longer than time (30s). See docs/transport.md.
+	Milters []string `yaml:"milters"`
+	// Putting off senders of whom nobody has heard.
+	Greylist Greylist `yaml:"greylist"`
 	// Whether and how it is verified who messages are from.
 	Verify Verification `yaml:"verify"`
 	// Networks, such as 192.0.2.0/24, of load balancers that say in a PROXY header (version 1 or 2) for whom they connect. They have to send one; others
@@ -571,6 +576,24 @@ type Names struct {
 	Reverse string `yaml:"reverse" enum:"report,missing,refuse,off"`
 	// The name in EHLO or HELO: report counts what is wrong with it, refuse also refuses clients whose name is no domain with a dot, is this server's own, or is an address that is not theirs.
 	Helo string `yaml:"helo" enum:"report,refuse,off"`
+}
+
+// Greylist is putting off senders of whom nobody has heard (RFC 6647), see docs/transport.md. Those who are not looked up in lists are not put off.
+type Greylist struct {
+	// Put off recipients with 451 4.7.1 whose sender has not written to them from the client's network before. Mail from new senders comes later by that, by minutes or hours.
+	Enabled bool `yaml:"enabled"`
+	// How long after its first try a client is put off.
+	Delay time.Duration `yaml:"delay"`
+	// How long after its first try it has to come again, or it is new again.
+	Window time.Duration `yaml:"window"`
+	// How long one that came again is known, from its last mail on.
+	Keep time.Duration `yaml:"keep"`
+	// How often clients of a network have to come again until nobody from there is put off any more. 0: never.
+	Prove int `yaml:"prove"`
+	// Do not put off whom SPF lets send for the sender's domain.
+	SPF bool `yaml:"spf"`
+	// How much is remembered at most, by all nodes together. An entry takes about 150 octets of disk and 300 of the memory of each NATS server that has a copy. What is oldest goes first.
+	Entries int `yaml:"entries"`
 }
 
 // Verification is how mail from other servers is verified: SPF, DKIM and DMARC, see docs/transport.md.

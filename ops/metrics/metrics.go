@@ -41,6 +41,9 @@ type Metrics struct {
 	verified, decided, signed             *prometheus.CounterVec
 	processed                             *prometheus.CounterVec
 	listsAsked, clientsNamed, gateRefused *prometheus.CounterVec
+
+	greylisted    *prometheus.CounterVec
+	milterSeconds *prometheus.HistogramVec
 }
 
 // New makes all metrics at zero.
@@ -73,6 +76,7 @@ func New() *Metrics {
 	m.outPolicies, m.outSecurity, m.outReports = counter(outPolicies), counter(outSecurity), counter(outReports)
 	m.stepCalls, m.processed = histogram(stepCalls, times), counter(processed)
 	m.listsAsked, m.clientsNamed, m.gateRefused = counter(listsAsked), counter(clientsNamed), counter(gateRefused)
+	m.greylisted, m.milterSeconds = counter(greylisted), histogram(milterSeconds, times)
 	m.verified, m.decided, m.signed = counter(mailVerified), counter(mailDecided), counter(mailSigned)
 	m.sieveRuns, m.sieveSteps = histogram(sieveRuns, times), histogram(sieveSteps, prometheus.ExponentialBuckets(1, 4, 10))
 	m.snapshotBytes, m.snapshots = counter(snapshotBytes), histogram(snapshotMade, prometheus.ExponentialBuckets(0.01, 6, 9))

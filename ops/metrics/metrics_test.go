@@ -49,6 +49,8 @@ func TestAllMetricsAreServed(t *testing.T) {
 	m.Listed("bl.example", "clear")
 	m.Named("reverse", "pass")
 	m.Gated("list")
+	m.Filtered("rspamd", "accept", time.Second)
+	m.Greylisted("waiting")
 	m.Warned(90)
 	m.Sieve("filed", 3, time.Second)
 	m.Processed("park")

@@ -150,7 +150,9 @@ var (
 	mailDecided   = Desc{"streampost_mail_verdicts_total", "counter", []string{"action"}, "What became of messages that were verified; action is accept, junk, refuse or later."}
 	listsAsked    = Desc{"streampost_gate_lists_total", "counter", []string{"list", "result"}, "Answers of lists of addresses in DNS about clients; result is listed, clear or failed (it did not answer, and refused nobody)."}
 	clientsNamed  = Desc{"streampost_gate_names_total", "counter", []string{"check", "result"}, "What the names of clients are like; check is reverse, with a result of iprev (RFC 8601), or helo, with good, malformed, bare (no dot), ours or other (an address that is not the client's)."}
-	gateRefused   = Desc{"streampost_gate_refusals_total", "counter", []string{"why"}, "Senders and recipients that were refused before any message was there; why is list (of addresses in DNS), reverse or helo (names of the client), address-rate, sender-rate, recipient-rate or account-rate (enough for now)."}
+	milterSeconds = Desc{"streampost_milter_seconds", "histogram", []string{"milter", "outcome"}, "Time from MAIL until a milter has said what becomes of a message; outcome is accept, junk, refuse, later, discard or failed."}
+	greylisted    = Desc{"streampost_gate_greylist_total", "counter", []string{"outcome"}, "What greylisting said of recipients; outcome is waiting (put off), returned (it came again, for the first time), known, network (whose clients came again often), spf, or failed (the memory cannot be read; nobody is put off)."}
+	gateRefused   = Desc{"streampost_gate_refusals_total", "counter", []string{"why"}, "Senders and recipients that were refused before any message was there; why is list (of addresses in DNS), reverse or helo (names of the client), address-rate, sender-rate, recipient-rate or account-rate (enough for now), greylist, or milter (also at the end of a message)."}
 	mailSigned    = Desc{"streampost_mail_signed_total", "counter", []string{"outcome"}, "Messages that were to leave with a DKIM signature; outcome is signed, keyless (the domain in From has no active key), foreign (it is not the sender's) or unsignable (its header or From cannot be read)."}
 	sieveRuns     = Desc{"streampost_sieve_seconds", "histogram", []string{"outcome"}, "Time from the beginning of a Sieve script to the end of its delivery; outcome is filed, discarded, refused or failed (the message was kept)."}
 	sieveSteps    = Desc{"streampost_sieve_steps", "histogram", nil, "What runs of Sieve scripts cost, in steps: one for each command, test and lookup, each 64 octets compared or copied, and each KiB read. At most 200,000."}
@@ -172,6 +174,6 @@ func All() []Desc {
 		snapshotMade, snapshotBytes, hydrations, archiveLag, archiveLate, archiveParts, archiveBytes, archiveKeys, archiveFails, logRecalled, diskFree, sieveRuns, sieveSteps,
 		listenerLag, listenerDone, listenerRetry, listenerDead, listenerUp, deadLetters, clusterDocs, clusterAsked,
 		queueSize, queueOctets, queueAge, queueDomains, queueResting, queueUp, queueBytes, queueAttempts, queueReports, queueDropped, parkedSize, parkedOctets, parkedAge, spoolSize, spoolAge, processed, stepCalls, mailLoops, outSessions, outReused, outFailed, outPolicies, outSecurity, outReports, quotaWarnings, traceDropped, outResting,
-		mailVerified, mailDecided, mailSigned, listsAsked, clientsNamed, gateRefused,
+		mailVerified, mailDecided, mailSigned, listsAsked, clientsNamed, greylisted, gateRefused, milterSeconds,
 	}
 }
