@@ -14,10 +14,10 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 	"github.com/streampost/streampost/domain/admission"
-	"go.uber.org/goleak"
+	"github.com/streampost/streampost/integration/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // program is a milter in this process, which answers as it is told to at one stage and notes what it hears.
 type program struct {
