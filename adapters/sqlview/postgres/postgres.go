@@ -39,7 +39,8 @@ import (
 type Options struct {
 	Schema         string        // this node's; lower-case letters, digits and "_", 40 at most; streampost
 	Connections    int           // to the database at once; 24
-	ConnectTimeout time.Duration // to reach the database; 5 s
+	ConnectTimeout time.Duration // to reach the database; 10 s
+	TakeTimeout    time.Duration // how long the session of a server that died may keep the schema; 30 s
 	LockTimeout    time.Duration // how long deleting a generation waits for its readers before it is put off; 1 s
 	Logger         *slog.Logger  // slog.Default
 }
@@ -52,7 +53,10 @@ func (o Options) withDefaults() Options {
 		o.Connections = 24
 	}
 	if o.ConnectTimeout <= 0 {
-		o.ConnectTimeout = 5 * time.Second
+		o.ConnectTimeout = 10 * time.Second
+	}
+	if o.TakeTimeout <= 0 {
+		o.TakeTimeout = 30 * time.Second
 	}
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = time.Second
@@ -125,7 +129,7 @@ func (v *Views) begin(ctx context.Context) error {
 		return classify(err, "connect to the view database")
 	}
 	// The session of a server that died may last for a moment.
-	_, err = v.lock.Exec(ctx, fmt.Sprintf("set lock_timeout = %d; select pg_advisory_lock(%d)", v.opt.ConnectTimeout.Milliseconds(), number(v.opt.Schema)), pgx.QueryExecModeSimpleProtocol)
+	_, err = v.lock.Exec(ctx, fmt.Sprintf("set lock_timeout = %d; select pg_advisory_lock(%d)", v.opt.TakeTimeout.Milliseconds(), number(v.opt.Schema)), pgx.QueryExecModeSimpleProtocol)
 	var met *pgconn.PgError
 	if errors.As(err, &met) && met.Code == lockNotAvailable {
 		e := domain.Errorf(domain.Unavailable, "the schema %s of the view database is in use by another server", v.opt.Schema)

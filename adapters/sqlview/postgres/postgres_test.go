@@ -46,7 +46,7 @@ var counters = projections.Generation{Stream: "ACCOUNTS_0", Projection: "counter
 func TestOneServerForASchema(t *testing.T) {
 	url := pgtest.Shared(t).Database(t)
 	first := open(t, url, postgres.Options{Schema: "node_a"})
-	if _, err := postgres.Open(t.Context(), url, postgres.Options{Schema: "node_a"}); !domain.Is(err, domain.Unavailable) || !strings.Contains(err.Error(), "in use by another server") {
+	if _, err := postgres.Open(t.Context(), url, postgres.Options{Schema: "node_a", TakeTimeout: time.Second}); !domain.Is(err, domain.Unavailable) || !strings.Contains(err.Error(), "in use by another server") {
 		t.Errorf("a second server on the same schema: %v", err)
 	}
 	other := open(t, url, postgres.Options{Schema: "node_b"})
