@@ -173,14 +173,16 @@ func (l *rates) hear(now time.Time, words []byte) {
 // tellEvery is how often the other nodes are told.
 const tellEvery = time.Second
 
-// Run tells the other nodes of the installation what is taken here, and hears them, until ctx ends. Without a Gossip it only waits.
+// Hear hears what the other nodes of the installation take. It is called once, and only with a Gossip. Errors: those of the Gossip.
+func (g *Gate) Hear() error {
+	return g.rates.gossip.Hear(func(words []byte) { g.rates.hear(g.cfg.Now(), words) })
+}
+
+// Run tells the other nodes what is taken here, until ctx ends. Without a Gossip it only waits.
 func (g *Gate) Run(ctx context.Context) error {
 	if g.rates.gossip == nil {
 		<-ctx.Done()
 		return nil
-	}
-	if err := g.rates.gossip.Hear(func(words []byte) { g.rates.hear(g.cfg.Now(), words) }); err != nil {
-		g.cfg.Logger.Warn("what other nodes take of rates is not heard: each node counts alone", "error", err)
 	}
 	turn := time.NewTicker(tellEvery)
 	defer turn.Stop()

@@ -146,7 +146,7 @@ func TestNodesCountTogether(t *testing.T) {
 	for range 3 {
 		g, _ := rated(t, Rates{AccountMessages: 30, AddressMessages: 30}, &villager{village: v})
 		nodes = append(nodes, g)
-		if err := g.rates.gossip.Hear(func(words []byte) { g.rates.hear(g.cfg.Now(), words) }); err != nil {
+		if err := g.Hear(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@
 //     are the same for all of them. For that reason there is no Delivered-To but in what is sent on, where the queue adds it.
 //   - A message ends at CRLF.CRLF and nowhere else, and one with any other CR or LF is refused, so nothing can be smuggled (RFC 5321 section 2.3.8).
 //     The same is true of command lines: one with another CR or LF is refused up to its CRLF.
-//   - A message is never in memory as a whole, unless it is small. One that comes by MX and is to be verified waits in a spool until its last octet is here.
+//   - A message is never in memory as a whole, unless it is small. One that comes by MX and is to be verified, or looked at by a filter, waits in a spool until its last octet is here.
 //   - What a client learns about an error comes from one table, see answer; it never sees an inner error.
 //
 // Several recipients, one answer. SMTP has one answer for all recipients, so what would fail is found out at RCPT: unknown addresses and full

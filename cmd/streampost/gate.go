@@ -59,6 +59,11 @@ func (s *server) openGate(ctx context.Context) (err error) {
 	if s.porter, err = s.gate(rates, gossip, list); err != nil {
 		return err
 	}
+	if gossip != nil {
+		if err := s.porter.Hear(); err != nil {
+			s.log.Warn("what other nodes take of rates is not heard: each node counts alone", "error", err)
+		}
+	}
 	s.group.Start(lifecycle.Part{Name: "gate", Run: s.porter.Run, Stop: func(ctx context.Context) error {
 		if gossip == nil {
 			return nil
@@ -78,7 +83,7 @@ func (s *server) greylist(ctx context.Context) (*gate.Greylist, error) {
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := greylist.Open(ctx, greylist.Config{Conn: s.conn, Prefix: s.cfg.Streams.Prefix, Replicas: s.streams.Topology().Replicas, Entries: int64(cfg.Entries), Secret: secret})
+	bucket, err := greylist.New(greylist.Config{Conn: s.conn, Prefix: s.cfg.Streams.Prefix, Replicas: s.streams.Topology().Replicas, Entries: int64(cfg.Entries), Secret: secret})
 	if err != nil {
 		return nil, err
 	}

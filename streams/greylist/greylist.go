@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,9 +34,12 @@ type Config struct {
 // Bucket is the bucket. Its methods may be called at once from several goroutines.
 type Bucket struct {
 	js     jetstream.JetStream
-	stream jetstream.Stream
+	config jetstream.StreamConfig
 	prefix string // of subjects
 	secret [32]byte
+
+	mu     sync.Mutex
+	stream jetstream.Stream // nil until it is known to be there
 }
 
 const (
@@ -43,8 +47,8 @@ const (
 	forgotten = 400 * 24 * time.Hour // an entry whose own time was not kept
 )
 
-// Open makes the bucket where there is none. Errors: domain.Unavailable.
-func Open(ctx context.Context, cfg Config) (*Bucket, error) {
+// New makes a Bucket; what uses it first makes the bucket in JetStream if there is none. Errors: domain.Unavailable.
+func New(cfg Config) (*Bucket, error) {
 	js, err := jetstream.New(cfg.Conn)
 	if err != nil {
 		return nil, unavailable(err)
@@ -54,7 +58,7 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 		name = cfg.Prefix + "_greylist"
 	}
 	b := &Bucket{js: js, prefix: "$KV." + name + ".", secret: cfg.Secret}
-	config := jetstream.StreamConfig{
+	b.config = jetstream.StreamConfig{
 		Name:              "KV_" + name,
 		Description:       "Streampost: whom greylisting has seen.",
 		Subjects:          []string{b.prefix + ">"},
@@ -68,21 +72,32 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 		AllowRollup:       true,
 		DenyDelete:        true,
 	}
-	b.stream, err = js.Stream(ctx, config.Name)
+	return b, nil
+}
+
+// open gives the stream, and makes it when there is none.
+func (b *Bucket) open(ctx context.Context) (jetstream.Stream, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stream != nil {
+		return b.stream, nil
+	}
+	s, err := b.js.Stream(ctx, b.config.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		b.stream, err = js.CreateStream(ctx, config)
-	case err == nil && b.stream.CachedInfo().Config.MaxMsgs != cfg.Entries:
-		is := b.stream.CachedInfo().Config
-		is.MaxMsgs = cfg.Entries
-		if s, failed := js.UpdateStream(ctx, is); failed == nil { // otherwise the old bound stays, which is one
-			b.stream = s
+		s, err = b.js.CreateStream(ctx, b.config)
+	case err == nil && s.CachedInfo().Config.MaxMsgs != b.config.MaxMsgs:
+		is := s.CachedInfo().Config
+		is.MaxMsgs = b.config.MaxMsgs
+		if updated, failed := b.js.UpdateStream(ctx, is); failed == nil { // otherwise the old bound stays, which is one
+			s = updated
 		}
 	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return b, nil
+	b.stream = s
+	return s, nil
 }
 
 func unavailable(err error) error {
@@ -98,7 +113,11 @@ func (b *Bucket) subject(name string) string {
 
 // Load gives an entry; nil if there is none. Errors: domain.Unavailable.
 func (b *Bucket) Load(ctx context.Context, name string) ([]byte, error) {
-	m, err := b.stream.GetLastMsgForSubject(ctx, b.subject(name))
+	stream, err := b.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, b.subject(name))
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, nil
@@ -110,18 +129,22 @@ func (b *Bucket) Load(ctx context.Context, name string) ([]byte, error) {
 
 // Save puts an entry in the place of what was there, for a time. Errors: domain.Unavailable.
 func (b *Bucket) Save(ctx context.Context, name string, value []byte, keep time.Duration) error {
-	_, err := b.js.Publish(ctx, b.subject(name), value, jetstream.WithMsgTTL(max(keep, time.Second)), jetstream.WithExpectStream("KV_"+b.bucket()))
-	if err != nil {
+	if _, err := b.open(ctx); err != nil {
+		return err
+	}
+	if _, err := b.js.Publish(ctx, b.subject(name), value, jetstream.WithMsgTTL(max(keep, time.Second)), jetstream.WithExpectStream(b.config.Name)); err != nil {
 		return unavailable(err)
 	}
 	return nil
 }
 
-func (b *Bucket) bucket() string { return b.prefix[len("$KV.") : len(b.prefix)-1] }
-
 // Entries is how many there are. Errors: domain.Unavailable.
 func (b *Bucket) Entries(ctx context.Context) (uint64, error) {
-	info, err := b.stream.Info(ctx)
+	stream, err := b.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	info, err := stream.Info(ctx)
 	if err != nil {
 		return 0, unavailable(err)
 	}

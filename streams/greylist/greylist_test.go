@@ -20,7 +20,7 @@ func TestEntries(t *testing.T) {
 		if server, err = natsd.Start(t.Context(), natsd.Config{Dir: dir}); err != nil {
 			t.Fatal(err)
 		}
-		b, err := greylist.Open(t.Context(), greylist.Config{Conn: server.Conn(), Prefix: "two", Entries: 3, Secret: [32]byte{1}})
+		b, err := greylist.New(greylist.Config{Conn: server.Conn(), Prefix: "two", Entries: 3, Secret: [32]byte{1}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestEntries(t *testing.T) {
 	if got, err := two.Load(t.Context(), "a"); got != nil || err != nil {
 		t.Errorf("the oldest is still there: %q, %v", got, err)
 	}
-	other, err := greylist.Open(t.Context(), greylist.Config{Conn: server.Conn(), Prefix: "two", Entries: 10, Secret: [32]byte{2}})
+	other, err := greylist.New(greylist.Config{Conn: server.Conn(), Prefix: "two", Entries: 10, Secret: [32]byte{2}})
 	if err != nil {
 		t.Fatal(err)
 	}
