@@ -41,6 +41,9 @@ func (m *marionette) receive(into any) error {
 	return json.Unmarshal(text, into)
 }
 
+// patience is how long Thunderbird may take for one thing, where it gets little of a processor.
+const patience = 5 * time.Minute
+
 // call gives a command and waits for its answer.
 func (m *marionette) call(command string, parameters any) (json.RawMessage, error) {
 	m.id++
@@ -48,7 +51,7 @@ func (m *marionette) call(command string, parameters any) (json.RawMessage, erro
 	if err != nil {
 		return nil, err
 	}
-	_ = m.nc.SetDeadline(time.Now().Add(4 * time.Minute))
+	_ = m.nc.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintf(m.nc, "%d:%s", len(text), text); err != nil {
 		return nil, err
 	}
@@ -83,7 +86,7 @@ func (tb *thunderbird) open() {
 		tb.t.Fatal(err)
 	}
 	port := filepath.Join(tb.profile, "MarionetteActivePort")
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		text, err := os.ReadFile(port)
 		if err == nil {
 			var nc net.Conn
@@ -106,7 +109,7 @@ func (tb *thunderbird) open() {
 	}{
 		{"WebDriver:NewSession", map[string]any{}},
 		{"Marionette:SetContext", map[string]any{"value": "chrome"}},
-		{"WebDriver:SetTimeouts", map[string]any{"script": 110_000}},
+		{"WebDriver:SetTimeouts", map[string]any{"script": (patience - time.Minute).Milliseconds()}},
 	} {
 		if _, err := tb.call(step.command, step.parameters); err != nil {
 			tb.t.Fatalf("%v\n%s", err, tail(tb.out.Bytes(), 8<<10))
@@ -147,7 +150,7 @@ func (tb *thunderbird) quit() {
 	_ = tb.nc.Close()
 	select {
 	case <-ended:
-	case <-time.After(3 * time.Minute):
+	case <-time.After(patience):
 		tb.t.Errorf("Thunderbird does not end\n%s", tail(tb.out.Bytes(), 4<<10))
 		tb.kill()
 		<-ended

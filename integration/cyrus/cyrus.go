@@ -143,6 +143,9 @@ notifysocket: %[1]s/run/notify.sock
 	return os.WriteFile(filepath.Join(dir, "cyrus.conf"), fmt.Appendf(nil, `START {
   recover cmd="%[1]s/ctl_cyrusdb -C %[2]s -r"
 }
+DAEMON {
+  idled cmd="%[1]s/idled -C %[2]s"
+}
 SERVICES {
   imap cmd="%[1]s/imapd -C %[2]s" listen="%[3]s" prefork=4 maxchild=1500
   lmtp cmd="%[1]s/lmtpd -C %[2]s -a" listen="%[4]s" prefork=2 maxchild=200
