@@ -93,7 +93,7 @@ func serve(t testing.TB, network string, p *program) Milter {
 	server := &gomilter.Server{NewMilter: func() gomilter.Milter { return p }, Actions: gomilter.OptAddHeader | gomilter.OptChangeHeader | gomilter.OptQuarantine | gomilter.OptChangeBody | gomilter.OptAddRcpt}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close(); <-done })
+	t.Cleanup(func() { _ = l.Close(); <-done }) // Its own Close misses a listener that it does not serve yet.
 	return Milter{Name: "p", Network: network, Address: l.Addr().String(), Time: time.Minute}
 }
 

@@ -63,7 +63,7 @@ func TestTheGateOfAServer(t *testing.T) {
 	}
 	milters := &gomilter.Server{NewMilter: func() gomilter.Milter { return strict{} }}
 	go func() { _ = milters.Serve(l) }()
-	t.Cleanup(func() { _ = milters.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 
 	cfg := config.Default()
 	cfg.Data, cfg.Hostname, cfg.Streams.Shards, cfg.Reserve = t.TempDir(), "mx.example.org", 1, 0
