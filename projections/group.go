@@ -34,7 +34,7 @@ type group struct {
 	begun    bool            // notified is known
 	follows  bool            // position is that of all generations which are driven
 	position domain.Seq      // up to which the log was applied
-	last     []streams.Entry // the batch that was applied last, while something is built: a switch that needs its entries need not read the log
+	last     []streams.Entry // those that were applied last, as many as a switch applies at most, while something is built: it need not read the log then
 
 	mu      sync.Mutex // guards the fields below and those of the slots
 	state   State
@@ -360,9 +360,12 @@ func (g *group) apply(ctx context.Context, entries []streams.Entry) error {
 	last := &entries[len(entries)-1]
 	g.position = max(g.position, last.Seq)
 	g.publish(func() {
-		g.reached, g.current, g.last = g.position, time.Now(), nil
+		g.reached, g.current = g.position, time.Now()
 		if slices.ContainsFunc(g.slots, func(s *slot) bool { return s.build != nil }) {
-			g.last = entries
+			last := append(g.last, entries...)
+			g.last = slices.Clone(last[max(0, len(last)-near):])
+		} else {
+			g.last = nil
 		}
 		for _, w := range works {
 			if w.slot.driven == w.gen && w.gen.ready {
