@@ -362,7 +362,10 @@ func (g *group) apply(ctx context.Context, entries []streams.Entry) error {
 	g.publish(func() {
 		g.reached, g.current = g.position, time.Now()
 		if slices.ContainsFunc(g.slots, func(s *slot) bool { return s.build != nil }) {
-			last := append(g.last, entries...)
+			last := entries
+			if n := len(g.last); n > 0 && g.last[n-1].Seq+1 == entries[0].Seq { // nothing is missing between them
+				last = append(g.last, entries...)
+			}
 			g.last = slices.Clone(last[max(0, len(last)-near):])
 		} else {
 			g.last = nil
