@@ -128,7 +128,7 @@ func TestWhoMailIsFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for mailbox, want := range map[string]string{
-		"INBOX": "Authentication-Results: mx.example.org;\r\n\tspf=pass\r\n\t smtp.mailfrom=joe@example.com;\r\n\tdkim=none;\r\n\tdmarc=pass\r\n\t header.from=example.com\r\n\t policy.dmarc=reject\r\n",
+		"INBOX": "Authentication-Results: mx.example.org;\r\n\tiprev=permerror\r\n\t policy.iprev=127.0.0.1;\r\n\tspf=pass\r\n\t smtp.mailfrom=joe@example.com;\r\n\tdkim=none;\r\n\tdmarc=pass\r\n\t header.from=example.com\r\n\t policy.dmarc=reject\r\n",
 		"Junk":  "\tdmarc=fail\r\n\t header.from=example.net\r\n\t policy.dmarc=quarantine\r\n",
 	} {
 		selected, err := c.Select(mailbox, nil).Wait()
