@@ -87,7 +87,7 @@ func (p *part) show(ctx context.Context, f *admission.Filtered, rest io.Reader) 
 		return a, err
 	})
 	f.Discard = p.discard
-	if f.Refusal != nil || f.Discard || p.outcome == "failed" {
+	if f.Refusal != nil || f.Discard || p.outcome == failed {
 		return
 	}
 	p.change(f, header, changes)

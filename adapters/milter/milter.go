@@ -77,6 +77,9 @@ type part struct {
 	ended bool
 }
 
+// failed is the outcome at a milter that has failed.
+const failed = "failed"
+
 // Begin has a message begin. Nobody is spoken to before Mail.
 func (m *Milters) Begin(c *admission.Client, id string) *Message {
 	msg := &Message{milters: m, client: c, id: id}
@@ -106,6 +109,9 @@ func (m *Message) Recipient(ctx context.Context, to string) *admission.Refusal {
 func (m *Message) each(ctx context.Context, stage func(*part) (*gomilter.Action, error)) *admission.Refusal {
 	for _, p := range m.parts {
 		if p.passed {
+			if r := p.unseen(); r != nil {
+				return r
+			}
 			continue
 		}
 		if r := p.stage(ctx, func() (*gomilter.Action, error) { return stage(p) }); r != nil {
@@ -125,16 +131,21 @@ func (p *part) stage(ctx context.Context, run func() (*gomilter.Action, error)) 
 		err = ctx.Err()
 	}
 	if err != nil {
-		p.outcome = "failed"
+		p.outcome = failed
 		p.passed = true
 		p.cut()
 		p.log().Warn("a milter failed", "error", err, "later", p.Later)
-		if p.Later {
-			return &admission.Refusal{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: "The message cannot be looked at now, try again later", Why: "milter"}
-		}
-		return nil
+		return p.unseen()
 	}
 	return p.verdict(action)
+}
+
+// unseen refuses what a milter that nothing may pass cannot look at, since it has failed: at the step where it did, and at all that follow. nil where there is no such reason.
+func (p *part) unseen() *admission.Refusal {
+	if !p.Later || p.outcome != failed {
+		return nil
+	}
+	return &admission.Refusal{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: "The message cannot be looked at now, try again later", Why: "milter"}
 }
 
 func (p *part) log() *slog.Logger {
@@ -242,7 +253,8 @@ func (m *Message) Message(ctx context.Context, header []byte, rest func() (io.Re
 	for _, p := range m.parts {
 		if p.passed {
 			p.told()
-			if f.Discard = p.discard; f.Discard {
+			f.Refusal, f.Discard = p.unseen(), p.discard
+			if f.Refusal != nil || f.Discard {
 				break
 			}
 			continue

@@ -2,6 +2,7 @@ package milter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -80,7 +81,7 @@ func (p *program) Body(m *gomilter.Modifier) (gomilter.Response, error) {
 }
 
 // serve runs a program, and gives how it is reached.
-func serve(t testing.TB, network string, p *program) Milter {
+func serve(t testing.TB, network string, p gomilter.Milter) Milter {
 	t.Helper()
 	address := "127.0.0.1:0"
 	if network == "unix" {
@@ -269,6 +270,43 @@ func TestFailingMilters(t *testing.T) {
 			told = nil
 			_ = l.Close()
 			wg.Wait()
+		}
+	}
+}
+
+// dying is a milter that fails at one recipient: it has nothing to say of it that the protocol knows.
+type dying struct{ program }
+
+func (d *dying) RcptTo(to string, m *gomilter.Modifier) (gomilter.Response, error) {
+	if strings.HasPrefix(to, "dead@") {
+		return nil, errors.New("dead")
+	}
+	return d.program.RcptTo(to, m)
+}
+
+// TestNothingPassesAMilterThatHasFailed, whatever was accepted before it failed, where the client is to come again.
+func TestNothingPassesAMilterThatHasFailed(t *testing.T) {
+	for _, later := range []bool{true, false} {
+		bad := serve(t, "tcp", &dying{})
+		bad.Later = later
+		var told []string
+		milters := New(Config{Milters: []Milter{bad, serve(t, "tcp", &program{})}, Done: func(_, outcome string, _ time.Duration) { told = append(told, outcome) }})
+		m := milters.Begin(client, "c1-1")
+		defer m.End()
+		if m.Mail(t.Context(), "a@example.net") != nil || m.Recipient(t.Context(), "b@example.org") != nil {
+			t.Fatal("refused before it failed")
+		}
+		for _, to := range []string{"dead@example.org", "c@example.org"} {
+			if r := m.Recipient(t.Context(), to); (r != nil) != later || later && r.Code != 451 {
+				t.Errorf("later=%t: %s: %+v", later, to, r)
+			}
+		}
+		f, err := m.Message(t.Context(), []byte(message), func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("\r\nx")), nil })
+		if err != nil || (f.Refusal != nil) != later || later && f.Refusal.Code != 451 {
+			t.Errorf("later=%t: %+v, %v", later, f.Refusal, err)
+		}
+		if want := map[bool]string{true: "failed", false: "failed accept"}[later]; strings.Join(told, " ") != want {
+			t.Errorf("later=%t: told %s, want %s", later, told, want)
 		}
 	}
 }
