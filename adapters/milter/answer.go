@@ -62,16 +62,21 @@ func reply(code int, text string) *admission.Refusal {
 	return r
 }
 
+// maxShown bounds what a milter is shown of one field, name and value. A field is one packet, and programs leave the connection at one of more than 64 KiB: so a longer field would have a message go on
+// without them.
+const maxShown = 60 << 10
+
 // show shows one milter the message, and does what it asks for.
 func (p *part) show(ctx context.Context, f *admission.Filtered, rest io.Reader) {
 	var changes []gomilter.ModifyAction
 	header := fields(f.Header)
 	f.Refusal = p.stage(ctx, func() (*gomilter.Action, error) {
 		for _, h := range header {
-			if h.name == "" {
+			if h.name == "" || len(h.name) > maxShown { // All of one name are as long, so a milter counts those of a name as replaced does.
 				continue
 			}
-			if a, err := p.session.HeaderField(h.name, clean(h.value())); err != nil || a.Code != gomilter.ActContinue {
+			value := clean(h.value())
+			if a, err := p.session.HeaderField(h.name, value[:min(len(value), maxShown-len(h.name))]); err != nil || a.Code != gomilter.ActContinue {
 				return a, err
 			}
 		}

@@ -274,6 +274,25 @@ func TestFailingMilters(t *testing.T) {
 	}
 }
 
+// TestFieldsAreShownInTheirBounds: no field is longer than what milters take in one packet, and each keeps its index and its octets.
+func TestFieldsAreShownInTheirBounds(t *testing.T) {
+	long, name := strings.Repeat("x", 150_000), strings.Repeat("N", maxShown+1)
+	p := &program{change: func(m *gomilter.Modifier) error { return m.ChangeHeader(3, "X-A", "changed") }}
+	m := New(Config{Milters: []Milter{serve(t, "tcp", p)}}).Begin(client, "c1-1")
+	defer m.End()
+	header := "X-A: " + long + "\r\n" + name + ": x\r\nX-A: 2\r\nX-A: 3\r\n"
+	if m.Mail(t.Context(), "a@example.net") != nil || m.Recipient(t.Context(), "b@example.org") != nil {
+		t.Fatal("refused")
+	}
+	f, err := m.Message(t.Context(), []byte(header), func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("\r\nx")), nil })
+	if want := strings.Replace(header, "X-A: 3", "X-A: changed", 1); err != nil || string(f.Header) != want {
+		t.Errorf("%.100q, %d octets, %v", f.Header, len(f.Header), err)
+	}
+	if want := fmt.Sprintf("|header X-A=%q|header X-A=\"2\"|header X-A=\"3\"|eoh|", long[:maxShown-len("X-A")]); !strings.Contains(p.said(), want) {
+		t.Errorf("shown %.200s, %d octets", p.said(), len(p.said()))
+	}
+}
+
 // dying is a milter that fails at one recipient: it has nothing to say of it that the protocol knows.
 type dying struct{ program }
 
