@@ -61,7 +61,11 @@ func made(name, value string) (f field, ok bool) {
 }
 
 // replaced is a header with the n-th field of a name, from 1 on, replaced, or removed where the new value is empty. What is not there is added at the end.
+// No name is nobody's: lines that are no field have none, and stay.
 func replaced(all []field, name string, n int, value string) []field {
+	if name == "" {
+		return all
+	}
 	for i := range all {
 		if !strings.EqualFold(all[i].name, name) {
 			continue
@@ -78,14 +82,17 @@ func replaced(all []field, name string, n int, value string) []field {
 		return all
 	}
 	if f, ok := made(name, value); ok && value != "" {
-		return append(all, f)
+		return inserted(all, len(all), f)
 	}
 	return all
 }
 
-// inserted is a header with a field at a place, from 0 on.
+// inserted is a header with a field at a place, from 0 on. The last line of a message that is only a header may lack its CRLF: it has one where the field stands behind it.
 func inserted(all []field, at int, f field) []field {
 	at = min(max(at, 0), len(all))
+	if at > 0 && !strings.HasSuffix(all[at-1].raw, "\n") {
+		all[at-1].raw += "\r\n"
+	}
 	return append(all[:at:at], append([]field{f}, all[at:]...)...)
 }
 

@@ -355,6 +355,33 @@ func TestSlowMilters(t *testing.T) {
 	}
 }
 
+// TestHeadersWithoutAnEnd: a message may be a header alone, whose last line ends with the message. What is put behind it is a line of its own.
+func TestHeadersWithoutAnEnd(t *testing.T) {
+	const last = "From: a\r\nSubject: buy"
+	spam := field{"X-Spam", "X-Spam: yes\r\n"}
+	for want, all := range map[string][]field{
+		last + "\r\nX-Spam: yes\r\n":             inserted(fields([]byte(last)), 2, spam),
+		last + "\r\nX-New: n\r\n":                replaced(fields([]byte(last)), "X-New", 1, "n"),
+		"X-Spam: yes\r\n" + last:                 inserted(fields([]byte(last)), 0, spam),
+		"From: a\r\nX-Spam: yes\r\nSubject: buy": inserted(fields([]byte(last)), 1, spam),
+	} {
+		if got := string(joined(all)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestLinesThatAreNoFieldStay, however a milter names them.
+func TestLinesThatAreNoFieldStay(t *testing.T) {
+	for _, name := range []string{"", " ", "no field", "no field:", "\x00"} {
+		for _, value := range []string{"", "x"} {
+			if got := string(joined(replaced(fields([]byte(message)), name, 1, value))); got != message {
+				t.Errorf("%q, %q: %q", name, value, got)
+			}
+		}
+	}
+}
+
 // FuzzHeader: whatever a milter says, the header that comes out of it is one.
 func FuzzHeader(f *testing.F) {
 	f.Add("X-A", "b\r\nc", 1, 0)
