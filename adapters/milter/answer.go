@@ -33,7 +33,7 @@ func (p *part) verdict(a *gomilter.Action) *admission.Refusal {
 	case gomilter.ActDiscard:
 		p.outcome, p.passed, p.discard = "discard", true, true
 	case gomilter.ActAccept:
-		p.passed = true
+		p.outcome, p.passed = "", true
 	}
 	return nil
 }
@@ -69,6 +69,7 @@ const maxShown = 60 << 10
 // show shows one milter the message, and does what it asks for.
 func (p *part) show(ctx context.Context, f *admission.Filtered, rest io.Reader) {
 	var changes []gomilter.ModifyAction
+	p.outcome = "" // What it said of single recipients is not what becomes of the message.
 	header := fields(f.Header)
 	f.Refusal = p.stage(ctx, func() (*gomilter.Action, error) {
 		for _, h := range header {

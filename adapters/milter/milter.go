@@ -89,15 +89,20 @@ func (m *Milters) Begin(c *admission.Client, id string) *Message {
 	return msg
 }
 
-// Mail tells all milters of the client and the sender.
+// Mail tells all milters of the client and the sender. What is refused here is counted as a message: nothing follows of it.
 func (m *Message) Mail(ctx context.Context, sender string) *admission.Refusal {
-	return m.each(ctx, func(p *part) (*gomilter.Action, error) {
-		p.begun = time.Now()
-		if err := p.open(); err != nil {
+	var last *part
+	r := m.each(ctx, func(p *part) (*gomilter.Action, error) {
+		last, p.begun = p, time.Now()
+		if err := p.open(ctx); err != nil {
 			return nil, err
 		}
 		return p.greet(sender)
 	})
+	if r != nil {
+		last.told()
+	}
+	return r
 }
 
 // Recipient tells all milters of a recipient.
@@ -153,8 +158,8 @@ func (p *part) log() *slog.Logger {
 }
 
 // open connects and agrees on what is spoken about.
-func (p *part) open() error {
-	dialer := &dialing{part: p}
+func (p *part) open(ctx context.Context) error {
+	dialer := &dialing{ctx, p}
 	client := gomilter.NewClientWithOptions(p.Network, p.Address, gomilter.ClientOptions{
 		Dialer: dialer, ActionMask: gomilter.OptAddHeader | gomilter.OptChangeHeader | gomilter.OptQuarantine,
 		// What a milter may do without. Version 2 of the protocol has these.
@@ -195,10 +200,13 @@ func (p *part) greet(sender string) (*gomilter.Action, error) {
 }
 
 // dialing gives go-milter a connection that is guarded.
-type dialing struct{ part *part }
+type dialing struct {
+	ctx  context.Context // of the step that it is dialled in
+	part *part
+}
 
 func (d *dialing) Dial(network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: d.part.Time}).Dial(network, address)
+	conn, err := (&net.Dialer{Timeout: d.part.Time}).DialContext(d.ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -371,6 +371,27 @@ func TestHeadersWithoutAnEnd(t *testing.T) {
 	}
 }
 
+// TestWhatIsCounted is what became of the message, not of one of its recipients, and of a sender who is refused as well.
+func TestWhatIsCounted(t *testing.T) {
+	for stage, want := range map[string]string{"mail": "p refuse", "rcpt": "p accept", "eom": "p refuse"} {
+		var told []string
+		milters := New(Config{Milters: []Milter{serve(t, "tcp", &program{at: stage, answer: gomilter.RespReject})}, Done: func(name, outcome string, _ time.Duration) { told = append(told, name+" "+outcome) }})
+		m := milters.Begin(client, "c1-1")
+		defer m.End()
+		if m.Mail(t.Context(), "a@example.net") == nil {
+			if r := m.Recipient(t.Context(), "b@example.org"); (r != nil) != (stage == "rcpt") {
+				t.Errorf("%s: %+v", stage, r)
+			}
+			if _, err := m.Message(t.Context(), []byte(message), func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("\r\nx")), nil }); err != nil {
+				t.Error(err)
+			}
+		}
+		if strings.Join(told, "|") != want {
+			t.Errorf("refused at %s: told %s, want %s", stage, told, want)
+		}
+	}
+}
+
 // TestLinesThatAreNoFieldStay, however a milter names them.
 func TestLinesThatAreNoFieldStay(t *testing.T) {
 	for _, name := range []string{"", " ", "no field", "no field:", "\x00"} {
