@@ -263,6 +263,7 @@ func (m *Message) Message(ctx context.Context, header []byte, rest func() (io.Re
 			p.told()
 			f.Refusal, f.Discard = p.unseen(), p.discard
 			if f.Refusal != nil || f.Discard {
+				f.By = p.Name
 				break
 			}
 			continue
@@ -275,6 +276,7 @@ func (m *Message) Message(ctx context.Context, header []byte, rest func() (io.Re
 		_ = body.Close()
 		p.told()
 		if f.Refusal != nil || f.Discard {
+			f.By = p.Name
 			break
 		}
 	}

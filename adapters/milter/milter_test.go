@@ -107,6 +107,7 @@ type outcome struct {
 	header  string
 	junk    bool
 	discard bool
+	by      string
 }
 
 const message = "From: a@example.net\r\nSubject: a\r\n folded\tvalue\r\nX-Spam: forged\r\nno field\r\nX-Spam: twice\r\n"
@@ -130,7 +131,7 @@ func pass(t testing.TB, milters *Milters, body string) (o outcome) {
 		t.Fatal(err)
 	}
 	told("message", f.Refusal)
-	o.header, o.junk, o.discard = string(f.Header), f.Junk, f.Discard
+	o.header, o.junk, o.discard, o.by = string(f.Header), f.Junk, f.Discard, f.By
 	return o
 }
 
@@ -175,7 +176,7 @@ func TestAnswersOfMilters(t *testing.T) {
 			if got.refusal != "" {
 				got.header = ""
 			}
-			if got != c.want {
+			if c.want.by = map[bool]string{true: "p"}[c.want.discard || c.want.at == "message"]; got != c.want {
 				t.Errorf("%s at %s: %+v, want %+v", name, stage, got, c.want)
 			}
 		}

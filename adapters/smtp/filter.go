@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
+	"github.com/streampost/streampost/adapters/netline"
 	"github.com/streampost/streampost/domain/admission"
+	"github.com/streampost/streampost/domain/authres"
 	"github.com/streampost/streampost/domain/delivery"
+	"github.com/streampost/streampost/domain/trace"
 )
 
 // Filter is what programs of others say of one message by MX, at each step of its way in. What it takes of time is its own matter to bound.
@@ -64,9 +68,33 @@ func (s *session) filtered(m *received, header []byte, rest func() (io.ReadClose
 	case f.Refusal != nil:
 		return nil, s.turnedAway(m.transaction, delivery.Address{}, f.Refusal)
 	case f.Discard:
-		s.log.Warn("a filter has discarded a message: nobody gets it, and its sender is not told", "id", m.id, "from", m.sender.String(), "recipients", len(m.recipients))
+		s.discarded(m, header, f.By)
 		return nil, errDiscarded
 	}
 	m.junk = m.junk || f.Junk
 	return f.Header, nil
+}
+
+// discarded leaves what there will be to know of a message that nobody gets: it is all that tells one who misses it.
+func (s *session) discarded(m *received, header []byte, by string) {
+	r := s.record(m)
+	r.Event, r.Status, r.Text, r.MessageID = trace.Discarded, "250", "as "+m.id+", and discarded by "+by, messageID(header)
+	for _, to := range m.recipients {
+		r.To = append(r.To, to.address.String())
+	}
+	r = r.Bounded()
+	s.log.Warn("a filter has discarded a message: nobody gets it, and its sender is not told", "id", m.id, "filter", by, "from", r.From, "recipients", r.To, "messageId", netline.ForLog(r.MessageID))
+	if tell := s.server.cfg.Trace; tell != nil {
+		tell(r)
+	}
+}
+
+// messageID is that of the first field of a header that has one.
+func messageID(header []byte) string {
+	for name, field := range authres.Fields(header) {
+		if strings.EqualFold(name, "Message-ID") {
+			return strings.Join(strings.Fields(authres.Value(field)), " ")
+		}
+	}
+	return ""
 }

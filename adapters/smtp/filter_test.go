@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/streampost/streampost/domain/admission"
 	"github.com/streampost/streampost/domain/authres"
+	"github.com/streampost/streampost/domain/trace"
 )
 
 // sifter is a Filter that says what it is told to.
@@ -103,6 +105,47 @@ func TestFilters(t *testing.T) {
 		t.Error("a sender that was refused is not let go of")
 	}
 	s.only(s.alice, "INBOX")
+}
+
+// lines are those of a log.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// TestDiscardedMailLeavesATrace of who wanted it so, in the trace of messages and in the log: nobody else knows of it.
+func TestDiscardedMailLeavesATrace(t *testing.T) {
+	log := make(lines, 100)
+	records := make(chan trace.Record, 10)
+	s := start(t, MX, func(c *Config) {
+		c.Filter = func(*admission.Client, string) Filter {
+			return &sifter{filtered: admission.Filtered{Discard: true, By: "clamav"}}
+		}
+		c.Trace, c.Logger = func(r trace.Record) { records <- r }, slog.New(slog.NewTextHandler(log, nil))
+	})
+	c := s.hello()
+	c.envelope("sender@example.net", "alice@example.org", "bob@example.org")
+	c.send(dots("Subject: virus\r\nmessage-id:\r\n <1@example.net>\r\n\r\nHello.\r\n"))
+	c.expect("250 2.0.0 Accepted")
+	r := <-records
+	if r.Event != trace.Discarded || r.MessageID != "<1@example.net>" || r.From != "sender@example.net" || strings.Join(r.To, " ") != "alice@example.org bob@example.org" || r.Status != "250" ||
+		r.Text != "as "+r.Transfer+", and discarded by clamav" || r.Client != "127.0.0.1" || r.Octets == 0 {
+		t.Errorf("%+v", r)
+	}
+	line := <-log
+	for !strings.Contains(line, "discarded") { // It was written before the record.
+		line = <-log
+	}
+	for _, want := range []string{"filter=clamav", "from=sender@example.net", `recipients="[alice@example.org bob@example.org]"`, "messageId=<1@example.net>"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the log has no %s: %s", want, line)
+		}
+	}
+	if len(records) > 0 {
+		t.Errorf("and %+v", <-records)
+	}
 }
 
 // TestFiltersOfBigMessages, which wait in a file: the filter and the mailbox get the same octets.

@@ -62,18 +62,25 @@ func (m *received) names(to target) (names []string) {
 	return names
 }
 
+// record is what a record tells of a message, whatever became of it.
+func (s *session) record(m *received) trace.Record {
+	r := trace.Record{
+		MessageID: m.stored.Summary.Envelope.MessageID, Transfer: m.id, Login: m.who.Login, Protocol: s.server.kind.String(), From: m.sender.String(), Octets: m.size,
+		Client: s.conn.RemoteAddr().String(),
+	}
+	if host, _, err := net.SplitHostPort(r.Client); err == nil {
+		r.Client = host
+	}
+	return r
+}
+
 // done hands it over.
 func (t *tracing) done() {
 	if t == nil {
 		return
 	}
-	r := trace.Record{
-		MessageID: t.m.stored.Summary.Envelope.MessageID, Transfer: t.m.id, Login: t.m.who.Login, Protocol: t.s.server.kind.String(), From: t.m.sender.String(), Octets: t.m.size,
-		Took: time.Since(t.m.at).Milliseconds(), Client: t.s.conn.RemoteAddr().String(),
-	}
-	if host, _, err := net.SplitHostPort(r.Client); err == nil {
-		r.Client = host
-	}
+	r := t.s.record(t.m)
+	r.Took = time.Since(t.m.at).Milliseconds()
 	slices.Sort(t.accepted) // They come as mailboxes have them.
 	if len(t.accepted) > 0 {
 		r.Event, r.To, r.Status = trace.Accepted, t.accepted, "250"

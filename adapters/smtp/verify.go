@@ -80,7 +80,7 @@ func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Store
 	if refusal := verdictReply(v); refusal != nil {
 		return in, door.Stored{}, refusal
 	}
-	m.junk = m.junk || v.Action == authres.Junk
+	m.junk, m.size = m.junk || v.Action == authres.Junk, in.Size()
 	if v.Header, err = s.filtered(m, v.Header, rest); err != nil {
 		return in, door.Stored{}, err
 	}

@@ -54,7 +54,7 @@ func told(s *webadmin.TraceStep) string {
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	switch s.Event {
-	case trace.Accepted, trace.Refused:
+	case trace.Accepted, trace.Refused, trace.Discarded:
 		say("%s from <%s> by %s", s.Protocol, s.From, cmp.Or(s.Client, "?"))
 		if s.Login != "" {
 			say("as %s", s.Login)

@@ -59,6 +59,7 @@ type Filtered struct {
 	Refusal *Refusal // of the whole message, or nil
 	Junk    bool     // it is filed as junk
 	Discard bool     // it is accepted, and goes nowhere
+	By      string   // the name of the program that has refused or discarded it
 }
 
 // maxText bounds the text of somebody else in a reply: the line has 512 octets (RFC 5321 section 4.5.3.1.5).

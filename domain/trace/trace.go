@@ -21,6 +21,7 @@ type Event string
 const (
 	Accepted  Event = "accepted"  // a client brought it, and was told that it is taken
 	Refused   Event = "refused"   // a client brought it, and was told why not
+	Discarded Event = "discarded" // a client brought it and was told that it is taken, and a milter had nobody get it
 	Filtered  Event = "filtered"  // a Sieve script decided
 	Delivered Event = "delivered" // a mailbox has it
 	Queued    Event = "queued"    // it waits to leave
