@@ -68,6 +68,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{yaml: "keys: {master: c2hvcnQ=}\n", want: []string{"32 octets"}},
 		{yaml: "smtp: {lists: {zones: ['bl.example score=x', 'a/b', 'bl.example answer=127.0.0.1-126.0.0.1', 'bl.example what'], time: 1ms}}\n", want: []string{"no number", "no name of a zone", "answer=127.0.0.1-126.0.0.1", "strange in what", "smtp.lists.time"}},
 		{yaml: "smtp: {greylist: {delay: 1h, window: 1h, entries: 1}}\nrates: {remembered: 1, account_messages: -1}\n", want: []string{"window more than delay", "entries is at least", "rates.remembered", "rates.account_messages cannot be negative"}},
+		{yaml: "smtp: {milters: ['a 127.0.0.1:1 time=3m', 'b 127.0.0.1:2 time=2m', 'c 127.0.0.1:3']}\n", want: []string{"together", "5m30s", "shorter time="}},
 		{yaml: "smtp: {milters: ['rspamd', 'A 127.0.0.1:1', 'a 127.0.0.1', 'a unix:x', 'a 127.0.0.1:1 time=1h', 'b 127.0.0.1:1 what', 'c 127.0.0.1:1', 'c 127.0.0.1:2']}\n", want: []string{"lacks a name", "no word of", "neither host:port", "does not begin with /", "between 1s and 5m", "strange in what", "two milters with the name c"}},
 		{env: "STREAMPOST_LOGING_LEVEL=info", want: []string{"STREAMPOST_LOGING_LEVEL names no key"}},
 		{env: "STREAMPOST_DRAIN=soon", want: []string{`STREAMPOST_DRAIN: drain cannot be "soon": it is a duration`}},
@@ -83,6 +84,13 @@ func TestMistakesAreNamed(t *testing.T) {
 				t.Errorf("%q %q: %q does not say %q", c.yaml, c.env, err, want)
 			}
 		}
+	}
+}
+
+// TestTimeOfAllMilters may be what clients wait for, and no more (TestMistakesAreNamed).
+func TestTimeOfAllMilters(t *testing.T) {
+	if _, err := load(t, "smtp: {milters: ['a 127.0.0.1:1 time=3m', 'b 127.0.0.1:2 time=90s', 'c 127.0.0.1:3']}\n", config.Source{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -59,8 +59,11 @@ func ParseMilter(text string) (Milter, error) {
 	return m, nil
 }
 
+// maxMilters bounds the time of all milters together: a client waits for 10 minutes after the last octet (RFC 5321 section 4.5.3.2.6), and sends again what it does not know to be taken.
+const maxMilters = 5 * time.Minute
+
 func checkMilters(texts []string) (errs []error) {
-	named := map[string]bool{}
+	named, all := map[string]bool{}, time.Duration(0)
 	for _, text := range texts {
 		m, err := ParseMilter(text)
 		if err == nil && named[m.Name] {
@@ -68,7 +71,12 @@ func checkMilters(texts []string) (errs []error) {
 		}
 		if named[m.Name] = true; err != nil {
 			errs = append(errs, fmt.Errorf("smtp.milters: %w", err))
+			continue
 		}
+		all += m.Time
+	}
+	if all > maxMilters {
+		errs = append(errs, fmt.Errorf("smtp.milters: the times of all milters are %s together, and may be %s: clients wait no longer for an answer; give some a shorter time=", all, maxMilters))
 	}
 	return errs
 }
