@@ -13,7 +13,7 @@ type List struct {
 	Zone    string
 	Score   int     // that an address which is listed gets
 	Allow   bool    // it lists whom to believe: no other list and no missing name counts then
-	Answers []Range // that count; none means all of 127.0.0.0/8 but 127.255.255.0/24, by which lists say that they do not answer
+	Answers []Range // that count; none means all of 127.0.0.0/8 but 127.255.255.0/24, by which lists say that they do not answer, and of an Allow list but all that end in 255, by which some of those say so
 }
 
 // What sums of scores lead to.
@@ -35,7 +35,7 @@ func (r Range) has(a [4]byte) bool { return number(r.From) <= number(a) && numbe
 // those do who have bought a list's domain.
 func (l *List) Counts(answer [4]byte) bool {
 	if len(l.Answers) == 0 {
-		return answer[0] == 127 && (answer[1] != 255 || answer[2] != 255)
+		return answer[0] == 127 && (answer[1] != 255 || answer[2] != 255) && !(l.Allow && answer[3] == 255)
 	}
 	for _, r := range l.Answers {
 		if r.has(answer) {

@@ -39,6 +39,15 @@ func TestWhichAnswersCount(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfAllowListsVouchForNobody: list.dnswl.org says by 127.0.0.255 that it does not answer this name server.
+func TestRefusalsOfAllowListsVouchForNobody(t *testing.T) {
+	usual := List{Allow: true}
+	chosen := List{Allow: true, Answers: []Range{{[4]byte{127, 0, 0, 0}, [4]byte{127, 0, 0, 255}}}}
+	if no := [4]byte{127, 0, 0, 255}; usual.Counts(no) || !chosen.Counts(no) || !(&List{}).Counts(no) || !usual.Counts([4]byte{127, 0, 10, 2}) {
+		t.Error("the wrong answers count")
+	}
+}
+
 func TestSumsOfLists(t *testing.T) {
 	on := func(zone string, score int) Finding {
 		return Finding{&List{Zone: zone, Score: score}, [][4]byte{{127, 0, 0, 2}}, "see\r\n http://" + zone}

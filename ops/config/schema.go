@@ -561,7 +561,8 @@ type Rates struct {
 type Lists struct {
 	// The lists, each such as "zen.example.org", "bl.example.net score=60 answer=127.0.0.2-127.0.0.9" or "list.example.com allow". What speaks against a client adds up: from 100 on it is
 	// refused, from 50 on its mail goes to the mailbox for junk. refuse (100, the usual), junk (50) and tag (0, only a field says so) are words for scores; allow is a list of those to
-	// believe, whom no other list refuses. Of answers those from 127.0.0.0/8 count, without 127.255.255.0/24, unless others are named: an address, a range or a network for each answer=.
+	// believe, whom no other list refuses. Of answers those from 127.0.0.0/8 count, without 127.255.255.0/24 and, for allow, those that end in 255, unless others are named: an
+	// address, a range or a network for each answer=.
 	Zones []string `yaml:"zones"`
 	// How long all questions about one client may take together. Who does not answer by then refuses nobody.
 	Time time.Duration `yaml:"time"`
