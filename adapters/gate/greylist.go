@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/admission"
 	"github.com/streampost/streampost/domain/authres"
 )
@@ -35,6 +36,9 @@ func (g *Gate) greylisted(ctx context.Context, e *admission.Envelope) *admission
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Limits.Time)
 	defer cancel()
+	if e.Asked == nil {
+		e.Asked = &admission.Asked{}
+	}
 	outcome, wait, err := g.consult(ctx, list, e)
 	if err != nil {
 		outcome = "failed"
@@ -51,6 +55,10 @@ func (g *Gate) greylisted(ctx context.Context, e *admission.Envelope) *admission
 
 // consult says what becomes of a recipient, and remembers it.
 func (g *Gate) consult(ctx context.Context, list *Greylist, e *admission.Envelope) (outcome string, wait time.Duration, err error) {
+	defer func() { e.Asked.Forgetful = e.Asked.Forgetful || err != nil }()
+	if e.Asked.Forgetful { // A memory that hangs costs the time of one recipient, and not of all.
+		return "", 0, domain.Errorf(domain.Unavailable, "the memory failed before, for another recipient of the message")
+	}
 	now, subnet := g.cfg.Now(), string(admission.Subnet(e.Client.Address))
 	network, triple := "network\x00"+subnet, strings.Join([]string{"triple", subnet, series(e.Sender), e.Recipient}, "\x00")
 	of, err := list.load(ctx, network)
@@ -68,14 +76,17 @@ func (g *Gate) consult(ctx context.Context, list *Greylist, e *admission.Envelop
 	state, v := list.Triple(now, old)
 	switch {
 	case v.Pass && v.Proved:
-		proved, _, keep := list.Network(now, of, true)
-		if err := list.save(ctx, network, &proved, keep); err != nil {
-			return "", 0, err
+		if !e.Asked.Proved { // one message proves no more to five recipients than to one
+			proved, _, keep := list.Network(now, of, true)
+			if err := list.save(ctx, network, &proved, keep); err != nil {
+				return "", 0, err
+			}
+			e.Asked.Proved = true
 		}
 		return "returned", 0, list.save(ctx, triple, &state, v.Keep)
 	case v.Pass:
 		return "known", 0, list.save(ctx, triple, &state, v.Keep)
-	case list.vouched(ctx, e):
+	case list.vouched(ctx, e, g.cfg.Limits.Time/2): // The rest of the time is that of the memory: who keeps name servers that do not answer is put off, too.
 		return "spf", 0, nil
 	}
 	return "waiting", v.Wait, list.save(ctx, triple, &state, v.Keep)
@@ -93,12 +104,14 @@ func (l *Greylist) save(ctx context.Context, name string, state *admission.Grey,
 	return l.Memory.Save(ctx, name, state.Bytes(), keep)
 }
 
-// vouched tells whether SPF says that the client may send for the sender's domain. It is asked once for each message, however many recipients that has.
-func (l *Greylist) vouched(ctx context.Context, e *admission.Envelope) bool {
-	if l.Allows == nil || e.Asked == nil {
+// vouched tells whether SPF says within a time that the client may send for the sender's domain. It is asked once for each message, however many recipients that has.
+func (l *Greylist) vouched(ctx context.Context, e *admission.Envelope, most time.Duration) bool {
+	if l.Allows == nil {
 		return false
 	}
 	if e.Asked.SPF == "" {
+		ctx, cancel := context.WithTimeout(ctx, most)
+		defer cancel()
 		address, _ := netip.AddrFromSlice(e.Client.Address)
 		host := e.Client.Helo // RFC 7208 section 2.4: of reports it is the name that the client gave itself.
 		if at := strings.LastIndexByte(e.Sender, '@'); at >= 0 {

@@ -111,6 +111,93 @@ func TestGreylisting(t *testing.T) {
 	}
 }
 
+// slow is a memory that notes until when it may take to save.
+type slow struct {
+	notebook
+	until time.Time
+}
+
+func (s *slow) Save(ctx context.Context, name string, value []byte, keep time.Duration) error {
+	s.until, _ = ctx.Deadline()
+	return s.notebook.Save(ctx, name, value, keep)
+}
+
+// TestSPFLeavesTimeToRemember, so that a domain whose name servers do not answer is put off as well.
+func TestSPFLeavesTimeToRemember(t *testing.T) {
+	memory := &slow{notebook: notebook{entries: map[string][]byte{}}}
+	var until time.Time
+	g, err := New(Config{ID: "mx.example.org", Limits: Limits{Time: time.Hour}, Greylist: &Greylist{
+		Greylisting: admission.Greylisting{Delay: 5 * time.Minute, Window: time.Hour, Keep: time.Hour}, Memory: memory,
+		Allows: func(ctx context.Context, _ string, _ netip.Addr) authres.Result {
+			until, _ = ctx.Deadline()
+			return authres.TempError
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := answered(g.Recipient(t.Context(), &admission.Envelope{Client: client("192.0.2.1"), Sender: "a@dead.example", Recipient: "alice@example.org"}))
+	if left := memory.until.Sub(until); !strings.HasPrefix(got, "451 ") || left < 20*time.Minute {
+		t.Errorf("%s, with %v left to remember", got, left)
+	}
+}
+
+// TestOneMessageProvesANetworkOnce, however many recipients it has.
+func TestOneMessageProvesANetworkOnce(t *testing.T) {
+	memory, now, told := &notebook{entries: map[string][]byte{}}, &clock{now: time.Unix(1_700_000_000, 0)}, counts{}
+	g, err := New(Config{ID: "mx.example.org", Now: now.Now, Greylist: &Greylist{
+		Greylisting: admission.Greylisting{Delay: time.Minute, Window: time.Hour, Keep: time.Hour, Prove: 2}, Memory: memory, Told: func(outcome string) { told.note(outcome) },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(recipients ...string) string {
+		e := &admission.Envelope{Client: client("192.0.2.1"), Sender: "a@x.example", Asked: &admission.Asked{}}
+		for _, e.Recipient = range recipients {
+			g.Recipient(t.Context(), e)
+		}
+		return told.taken()
+	}
+	send("a", "b", "c")
+	now.pass(2 * time.Minute)
+	if got := send("a", "b", "c") + "; " + send("d"); got != "returned; returned; returned; waiting" {
+		t.Errorf("%s", got)
+	}
+	now.pass(2 * time.Minute)
+	if got := send("d") + "; " + send("e"); got != "returned; network" {
+		t.Errorf("a second message: %s", got)
+	}
+}
+
+// hung is a memory that never answers.
+type hung struct{ asked int }
+
+func (h *hung) Load(ctx context.Context, _ string) ([]byte, error) {
+	h.asked++
+	<-ctx.Done()
+	return nil, domain.Wrap(domain.Unavailable, ctx.Err(), "load")
+}
+func (h *hung) Save(context.Context, string, []byte, time.Duration) error { return nil }
+
+// TestAMemoryThatHangsIsAskedOnce about one message, and puts nobody off.
+func TestAMemoryThatHangsIsAskedOnce(t *testing.T) {
+	memory, told := &hung{}, counts{}
+	g, err := New(Config{ID: "mx.example.org", Limits: Limits{Time: time.Millisecond}, Greylist: &Greylist{Memory: memory, Told: func(outcome string) { told.note(outcome) }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &admission.Envelope{Client: client("192.0.2.1"), Asked: &admission.Asked{}}
+	for i := range 3 {
+		e.Recipient = fmt.Sprint(i)
+		if r := g.Recipient(t.Context(), e); r != nil {
+			t.Errorf("%s", answered(r))
+		}
+	}
+	if got := told.taken(); memory.asked != 1 || got != "failed; failed; failed" {
+		t.Errorf("asked %d times: %s", memory.asked, got)
+	}
+}
+
 func TestSeriesOfSenders(t *testing.T) {
 	for sender, want := range map[string]string{
 		"a@x": "a@x", "a+1@x": "a@x", "bounce-123-45@x": "bounce-#-#@x", "1@2.x": "#@2.x", "": "", "prvs=12a=b@x": "prvs@x", "+a@x": "+a@x", "\"a@b\"@x": "\"a@b\"@x",

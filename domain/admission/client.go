@@ -25,7 +25,9 @@ type Envelope struct {
 
 // Asked is what is found out about a message once, for all its recipients.
 type Asked struct {
-	SPF authres.Result // empty as long as nobody has asked
+	SPF       authres.Result // empty as long as nobody has asked
+	Proved    bool           // it was counted for its network that a client came again
+	Forgetful bool           // what greylisting remembers could not be read or written
 }
 
 // Refusal is an answer that lets something not pass.
