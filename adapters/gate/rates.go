@@ -47,7 +47,7 @@ type rates struct {
 
 	mu      sync.Mutex
 	buckets [kinds]admission.Buckets
-	taken   map[taking]uint16 // here since the others were told the last time
+	taken   map[taking]int16 // here since the others were told the last time, less what was put back
 }
 
 type taking struct {
@@ -56,7 +56,7 @@ type taking struct {
 }
 
 func newRates(r Rates, gossip Gossip) *rates {
-	l := &rates{gossip: gossip, taken: map[taking]uint16{}}
+	l := &rates{gossip: gossip, taken: map[taking]int16{}}
 	for kind, hourly := range [kinds]int{r.AddressMessages, r.AddressRecipients, r.SenderMessages, r.RecipientMessages, r.AccountMessages, r.AccountRecipients} {
 		l.buckets[kind] = admission.Buckets{Hourly: hourly, Most: cmp.Or(r.Remembered, 50_000)}
 	}
@@ -87,18 +87,26 @@ func (l *rates) take(now time.Time, counts ...count) *admission.Refusal {
 			continue
 		}
 		for _, before := range counts[:i] {
-			if b := &l.buckets[before.kind]; b.Hourly > 0 {
-				b.Return(now, keyOf(before))
-				l.note(taking{before.kind, keyOf(before)}, -1)
-			}
+			l.putBack(now, before)
 		}
-		code := 450 // RFC 5321 section 4.2.3: the mailbox is not available, for policy.
-		if c.kind == accountRecipients || c.kind == addressRecipients {
+		code := 451 // RFC 5321 section 4.3.2 has no 450 for MAIL.
+		switch c.kind {
+		case accountRecipients, addressRecipients:
 			code = 452 // there are too many recipients
+		case recipientMessages:
+			code = 450 // the mailbox is not available, for policy
 		}
 		return &admission.Refusal{Code: code, Enhanced: [3]int{4, 7, 1}, Text: fmt.Sprintf(c.text, b.Hourly) + ", try again in " + inMinutes(wait), Why: c.why}
 	}
 	return nil
+}
+
+// putBack puts back what was taken in vain. The lock is held.
+func (l *rates) putBack(now time.Time, c count) {
+	if b := &l.buckets[c.kind]; b.Hourly > 0 {
+		b.Return(now, keyOf(c))
+		l.note(taking{c.kind, keyOf(c)}, -1)
+	}
 }
 
 // inMinutes is a time as people say it, never too short.
@@ -124,16 +132,16 @@ func (l *rates) note(t taking, n int) {
 	}
 	now := int(l.taken[t]) + n
 	switch {
-	case now <= 0:
+	case now == 0:
 		delete(l.taken, t)
-	case l.taken[t] > 0 || len(l.taken) < maxTaken:
-		l.taken[t] = uint16(min(now, math.MaxUint16))
+	case l.taken[t] != 0 || len(l.taken) < maxTaken:
+		l.taken[t] = int16(max(min(now, math.MaxInt16), math.MinInt16))
 	}
 }
 
-// Words between nodes: a version, and for each thing taken its kind, its key and how much of it.
+// Words between nodes: a version, and for each thing taken its kind, its key and how much of it, in two's complement: less than nothing was put back.
 const (
-	wordsVersion = 1
+	wordsVersion = 2
 	wordOctets   = 1 + 16 + 2
 )
 
@@ -141,12 +149,12 @@ const (
 func (l *rates) tell() {
 	l.mu.Lock()
 	taken := l.taken
-	l.taken = map[taking]uint16{}
+	l.taken = map[taking]int16{}
 	l.mu.Unlock()
 	words := []byte{wordsVersion}
 	for t, n := range taken {
 		words = append(append(words, t.kind), t.key[:]...)
-		if words = binary.BigEndian.AppendUint16(words, n); len(words) > 64<<10-wordOctets {
+		if words = binary.BigEndian.AppendUint16(words, uint16(n)); len(words) > 64<<10-wordOctets {
 			_ = l.gossip.Tell(words) // who misses it counts alone
 			words = []byte{wordsVersion}
 		}
@@ -165,7 +173,7 @@ func (l *rates) hear(now time.Time, words []byte) {
 	defer l.mu.Unlock()
 	for words = words[1:]; len(words) >= wordOctets; words = words[wordOctets:] {
 		if kind := words[0]; int(kind) < kinds && l.buckets[kind].Hourly > 0 {
-			l.buckets[kind].Lose(now, admission.Key(words[1:17]), int(binary.BigEndian.Uint16(words[17:])))
+			l.buckets[kind].Lose(now, admission.Key(words[1:17]), int(int16(binary.BigEndian.Uint16(words[17:]))))
 		}
 	}
 }
@@ -203,7 +211,7 @@ func (g *Gate) Sender(_ context.Context, e *admission.Envelope) *admission.Refus
 	}
 	counts := []count{{addressMessages, source(e.Client), "address-rate", "Your address has sent its %d messages of this hour"}}
 	if e.Sender != "" { // Reports have no sender, and one that all share.
-		counts = append(counts, count{senderMessages, e.Sender, "sender-rate", "This sender has sent the %d messages of this hour"})
+		counts = append(counts, bySender(e))
 	}
 	return g.rates.take(g.cfg.Now(), counts...)
 }
@@ -218,7 +226,31 @@ func (g *Gate) Recipient(ctx context.Context, e *admission.Envelope) *admission.
 	}
 	return g.rates.take(g.cfg.Now(),
 		count{addressRecipients, source(e.Client), "address-rate", "Your address has sent to its %d recipients of this hour"},
-		count{recipientMessages, e.Recipient, "recipient-rate", "This recipient has had the %d messages of this hour"})
+		toRecipient(e))
+}
+
+func bySender(e *admission.Envelope) count {
+	return count{senderMessages, e.Sender, "sender-rate", "This sender has sent the %d messages of this hour"}
+}
+
+func toRecipient(e *admission.Envelope) count {
+	return count{recipientMessages, e.Recipient, "recipient-rate", "This recipient has had the %d messages of this hour"}
+}
+
+// Unsent puts back what was taken of a sender and of a recipient, each of whom may be empty, for a message that did not come: others in whose names a client speaks are not to pay for what it
+// does not bring. Its own address, or account, has paid.
+func (g *Gate) Unsent(e *admission.Envelope) {
+	if e.Account != "" {
+		return
+	}
+	g.rates.mu.Lock()
+	defer g.rates.mu.Unlock()
+	if e.Sender != "" {
+		g.rates.putBack(g.cfg.Now(), bySender(e))
+	}
+	if e.Recipient != "" {
+		g.rates.putBack(g.cfg.Now(), toRecipient(e))
+	}
 }
 
 // source is where a client comes from: its address, or the /64 of IPv6, of which one machine has all addresses.

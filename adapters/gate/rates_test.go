@@ -60,12 +60,12 @@ func TestRates(t *testing.T) {
 		other      *admission.Envelope // which is counted apart
 		want       string
 	}{
-		"address":            {Rates{AddressMessages: 2}, false, from("192.0.2.1", "a@x", ""), from("192.0.2.2", "a@x", ""), "450 4.7.1 Your address has sent its 2 messages of this hour, try again in 30 minutes [address-rate]"},
-		"network":            {Rates{AddressMessages: 2}, false, from("2001:db8::1", "a@x", ""), from("2001:db8:0:1::1", "a@x", ""), "450 4.7.1 Your address has sent its 2 messages of this hour, try again in 30 minutes [address-rate]"},
+		"address":            {Rates{AddressMessages: 2}, false, from("192.0.2.1", "a@x", ""), from("192.0.2.2", "a@x", ""), "451 4.7.1 Your address has sent its 2 messages of this hour, try again in 30 minutes [address-rate]"},
+		"network":            {Rates{AddressMessages: 2}, false, from("2001:db8::1", "a@x", ""), from("2001:db8:0:1::1", "a@x", ""), "451 4.7.1 Your address has sent its 2 messages of this hour, try again in 30 minutes [address-rate]"},
 		"address recipients": {Rates{AddressRecipients: 2}, true, from("192.0.2.1", "a@x", "b@x"), from("192.0.2.2", "a@x", "b@x"), "452 4.7.1 Your address has sent to its 2 recipients of this hour, try again in 30 minutes [address-rate]"},
-		"sender":             {Rates{SenderMessages: 2}, false, from("192.0.2.1", "a@x", ""), from("192.0.2.1", "b@x", ""), "450 4.7.1 This sender has sent the 2 messages of this hour, try again in 30 minutes [sender-rate]"},
+		"sender":             {Rates{SenderMessages: 2}, false, from("192.0.2.1", "a@x", ""), from("192.0.2.1", "b@x", ""), "451 4.7.1 This sender has sent the 2 messages of this hour, try again in 30 minutes [sender-rate]"},
 		"recipient":          {Rates{RecipientMessages: 2}, true, from("192.0.2.1", "a@x", "b@x"), from("192.0.2.1", "a@x", "c@x"), "450 4.7.1 This recipient has had the 2 messages of this hour, try again in 30 minutes [recipient-rate]"},
-		"account":            {Rates{AccountMessages: 2}, false, account, &admission.Envelope{Account: "id2"}, "450 4.7.1 Your account has sent its 2 messages of this hour, try again in 30 minutes [account-rate]"},
+		"account":            {Rates{AccountMessages: 2}, false, account, &admission.Envelope{Account: "id2"}, "451 4.7.1 Your account has sent its 2 messages of this hour, try again in 30 minutes [account-rate]"},
 		"account recipients": {Rates{AccountRecipients: 2}, true, account, &admission.Envelope{Account: "id2"}, "452 4.7.1 Your account has sent to its 2 recipients of this hour, try again in 30 minutes [account-rate]"},
 	} {
 		g, now := rated(t, c.rates, nil)
@@ -106,6 +106,46 @@ func TestWhatIsRefusedIsNotCounted(t *testing.T) {
 		if got := answered(g.Sender(t.Context(), &admission.Envelope{Client: client("192.0.2.1")})); !strings.Contains(got, want) {
 			t.Errorf("%d: %s", i, got)
 		}
+	}
+}
+
+// TestWhatIsNotSentIsPutBack on all nodes, for its sender and its recipient; the client's own address has paid.
+func TestWhatIsNotSentIsPutBack(t *testing.T) {
+	v := &village{}
+	var nodes [2]*Gate
+	for i := range nodes {
+		nodes[i], _ = rated(t, Rates{AddressMessages: 20, AddressRecipients: 20, SenderMessages: 2, RecipientMessages: 2}, &villager{village: v})
+		if err := nodes[i].Hear(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := func(address string) *admission.Envelope {
+		return &admission.Envelope{Client: client(address), Sender: "a@x", Recipient: "b@x"}
+	}
+	for range 20 {
+		e := from("192.0.2.1")
+		if got := answered(nodes[0].Sender(t.Context(), e)) + answered(nodes[0].Recipient(t.Context(), e)); got != "okok" {
+			t.Fatal(got)
+		}
+		nodes[0].rates.tell()
+		nodes[0].Unsent(e)
+		nodes[0].rates.tell()
+	}
+	if got := answered(nodes[0].Sender(t.Context(), from("192.0.2.1"))); !strings.Contains(got, "address-rate") {
+		t.Errorf("its own address: %s", got)
+	}
+	for i, want := range []string{"okok", "okok", "sender-raterecipient-rate"} {
+		got := answered(nodes[1].Sender(t.Context(), from("192.0.2.2"))) + answered(nodes[1].Recipient(t.Context(), from("192.0.2.2")))
+		for _, why := range []string{"sender-rate", "recipient-rate"} {
+			if strings.Contains(want, why) != strings.Contains(got, why) {
+				t.Errorf("%d: others are told %s", i, got)
+			}
+		}
+	}
+	account := &admission.Envelope{Account: "id1", Sender: "a@x"}
+	nodes[0].Unsent(account) // nothing of it was counted for its sender
+	if got := answered(nodes[1].Sender(t.Context(), from("192.0.2.3"))); !strings.Contains(got, "sender-rate") {
+		t.Errorf("%s", got)
 	}
 }
 
@@ -165,7 +205,7 @@ func TestNodesCountTogether(t *testing.T) {
 	if taken < 30 || taken > 30+2*5*3 {
 		t.Errorf("%d messages were let in on three nodes", taken)
 	}
-	for _, words := range [][]byte{nil, {}, {1}, {2, 0}, {1, 200, 1}, append([]byte{1, 77}, make([]byte, 40)...), binary.BigEndian.AppendUint16(append([]byte{1, accountMessages}, make([]byte, 16)...), 65535)} {
+	for _, words := range [][]byte{nil, {}, {2}, {1, 0}, {2, 200, 1}, append([]byte{2, 77}, make([]byte, 40)...), binary.BigEndian.AppendUint16(append([]byte{2, accountMessages}, make([]byte, 16)...), 32767), binary.BigEndian.AppendUint16(append([]byte{2, accountMessages}, make([]byte, 16)...), 32768)} {
 		nodes[0].rates.hear(time.Now(), words)
 	}
 	for i := range maxTaken * 2 {

@@ -17,6 +17,8 @@ type porter struct {
 	opinion           admission.Opinion
 	sender, recipient *admission.Refusal
 
+	ended chan struct{} // for each thing that was counted in vain
+
 	mu   sync.Mutex
 	seen []string
 }
@@ -51,6 +53,13 @@ func (p *porter) Recipient(_ context.Context, e *admission.Envelope) *admission.
 	return p.recipient
 }
 
+func (p *porter) Unsent(e *admission.Envelope) {
+	p.note("unsent %s%s", e.Sender, e.Recipient)
+	if p.ended != nil {
+		p.ended <- struct{}{}
+	}
+}
+
 var listed = admission.Opinion{Refusal: &admission.Refusal{Code: 550, Enhanced: [3]int{5, 7, 1}, Text: "Refused: your address [127.0.0.1] is listed by bl.example", Why: "list"}}
 
 // TestRefusedClients learn of it at RCPT, all but those who write to postmasters, and nothing is stored.
@@ -70,7 +79,7 @@ func TestRefusedClients(t *testing.T) {
 	c.do("RCPT TO:<Postmaster@example.org>", "250 ")
 	c.do("RSET", "250 ")
 	c.do("MAIL FROM:<sender@example.net>", "250 ")
-	if got := p.asked(); got != "client [127 0 0 1] client.example.net; sender  sender@example.net; recipient sender@example.net postmaster@example.org; sender  sender@example.net" {
+	if got := p.asked(); got != "client [127 0 0 1] client.example.net" { // Nothing is counted, not even what it brings to a postmaster.
 		t.Errorf("asked: %s", got)
 	}
 	if fmt.Sprint(why) != "[list list]" || len(s.messages(s.alice, "INBOX")) > 0 {
@@ -116,8 +125,8 @@ func TestSendersAndRecipientsAreAskedAbout(t *testing.T) {
 		c.send(dots(hi))
 		c.expect("250 ")
 		s.only(s.bob, "INBOX")
-		p.sender = &admission.Refusal{Code: 450, Enhanced: [3]int{4, 7, 1}, Text: "Come again"}
-		c.do("MAIL FROM:<>", "450 4.7.1 Come again")
+		p.sender = &admission.Refusal{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: "Come again"}
+		c.do("MAIL FROM:<>", "451 4.7.1 Come again")
 		c.do("RCPT TO:<bob@example.org>", "503 ")
 		want := "client [127 0 0 1] client.example.net; sender  alice@example.org; "
 		if kind == Submission {
@@ -126,6 +135,74 @@ func TestSendersAndRecipientsAreAskedAbout(t *testing.T) {
 		if got := p.asked(); !strings.HasPrefix(got, want+"recipient alice@example.org bob@example.org; recipient alice@example.org alice@example.org; sender ") {
 			t.Errorf("%s: %s", kind, got)
 		}
+	}
+}
+
+// TestWhatDoesNotComeIsNotCounted: a transaction that ends without a message, however it ends, and one whose message is refused.
+func TestWhatDoesNotComeIsNotCounted(t *testing.T) {
+	p := &porter{}
+	over := make(chan struct{}, 10)
+	s := start(t, MX, func(c *Config) {
+		c.Gate = p
+		c.Verifier = told(func(a *authres.Arrival) *authres.Verdict {
+			if strings.Contains(string(a.Header), "evil") {
+				return &authres.Verdict{Action: authres.Refuse}
+			}
+			return &authres.Verdict{Header: a.Header}
+		})
+	})
+	p.ended = over
+	const counted, back = "sender  a@example.net; recipient a@example.net alice@example.org", "; unsent a@example.net; unsent alice@example.org"
+	begin := func(c *client) {
+		c.do("MAIL FROM:<a@example.net>", "250 ")
+		c.do("RCPT TO:<alice@example.org>", "250 ")
+	}
+	for name, end := range map[string]func(c *client){
+		"RSET": func(c *client) { c.do("RSET", "250 ") }, "EHLO": func(c *client) { c.do("EHLO client.example.net", "250 ") }, "QUIT": func(c *client) { c.do("QUIT", "221 ") }, "lost": func(c *client) { _ = c.Close() },
+		"lost later": func(c *client) {
+			c.do("DATA", "354 ")
+			c.send("Subject: x\r\n")
+			_ = c.Close()
+		},
+		"refused": func(c *client) {
+			c.do("DATA", "354 ")
+			c.send(dots("Subject: evil\r\n\r\n"))
+			c.expect("550 ")
+		},
+	} {
+		c := s.hello()
+		begin(c)
+		end(c)
+		for range 2 {
+			<-over
+		}
+		if got := p.asked(); got != "client [127 0 0 1] client.example.net; "+counted+back {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	c := s.hello()
+	begin(c)
+	c.do("DATA", "354 ")
+	c.send(dots(hi))
+	c.expect("250 ")
+	c.do("MAIL FROM:<b@example.net>", "250 ")
+	c.do("RCPT TO:<Postmaster@example.org>", "250 ")
+	c.do("RSET", "250 ")
+	if got := p.asked(); got != "client [127 0 0 1] client.example.net; "+counted+"; sender  b@example.net; unsent b@example.net" { // what goes to postmasters is not bounded
+		t.Errorf("a message that comes: %s", got)
+	}
+}
+
+// TestAnotherNameIsAnotherClient, of whom the gate is asked anew.
+func TestAnotherNameIsAnotherClient(t *testing.T) {
+	p := &porter{}
+	c := start(t, MX, func(c *Config) { c.Gate = p }).hello()
+	for _, name := range []string{"client.example.net", "client.example.net", "mail.example.org"} {
+		c.do("EHLO "+name, "250 ")
+		c.do("MAIL FROM:<>", "250 ")
+	}
+	if got := p.asked(); strings.Count(got, "client ") != 2 || !strings.Contains(got, "client [127 0 0 1] mail.example.org") {
+		t.Errorf("%s", got)
 	}
 }
 

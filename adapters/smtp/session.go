@@ -34,6 +34,7 @@ type session struct {
 	leave    func()             // counts the login out; nil without one
 	revoked  atomic.Bool        // the login is no longer valid
 	opinion  *admission.Opinion // of the client, once it is asked for; nil where nobody is to be asked
+	met      string             // the name in EHLO of the client that opinion is about
 	failures int                // of logins
 	unknown  int                // refused recipients
 	messages atomic.Int64       // accepted or not, for their ids
@@ -55,7 +56,9 @@ type transaction struct {
 	copies     int             // of all recipients
 	opinion    *admission.Opinion
 	asked      admission.Asked
-	filter     Filter // nil: nobody looks at the message
+	filter     Filter                // nil: nobody looks at the message
+	counted    []*admission.Envelope // what the gate has let come: the message, and its recipients; under the lock
+	arrived    atomic.Bool           // the message is here
 }
 
 // recipient is an address of RCPT with the places where its mail goes, at least one.
@@ -121,7 +124,11 @@ func (s *session) Reset() {
 	tx := s.tx
 	s.tx = nil
 	s.mu.Unlock()
-	if tx != nil && tx.filter != nil {
+	if tx == nil {
+		return
+	}
+	s.uncount(tx)
+	if tx.filter != nil {
 		tx.filter.End()
 	}
 }
@@ -162,6 +169,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.answer(err)
 	}
 	if err := s.begins(tx); err != nil {
+		s.uncount(tx)
 		return s.answer(err)
 	}
 	s.mu.Lock()
@@ -242,7 +250,7 @@ func (s *session) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 		return s.answer(err)
 	}
 	if err := s.passes(tx, address); err != nil {
-		return s.answer(err)
+		return s.answer(err) // It stays counted as long as the message may come, for others.
 	}
 	if !again {
 		if tx.named == nil {

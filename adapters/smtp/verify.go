@@ -41,9 +41,18 @@ func verdictReply(v *authres.Verdict) *gosmtp.SMTPError {
 // verifies tells whether messages of this client are verified: those of strangers.
 func (s *session) verifies() bool { return s.server.cfg.Verifier != nil && s.stranger() }
 
-// ingest streams the message into the store with its trace fields on top. One that is to be verified, or looked at by a filter, waits in a spool before that: the result stands above it, and needs
-// its last octet (RFC 8601 section 4.1).
+// ingest takes the message in. What does not get that far was not sent by whom it names, nor to whom, as far as anybody counts it.
 func (s *session) ingest(r io.Reader, m *received) (*delivery.Reader, door.Stored, error) {
+	in, stored, err := s.store(r, m)
+	if err == nil || err == errDiscarded {
+		m.arrived.Store(true)
+	}
+	return in, stored, err
+}
+
+// store streams the message into the store with its trace fields on top. One that is to be verified, or looked at by a filter, waits in a spool before that: the result stands above it, and needs
+// its last octet (RFC 8601 section 4.1).
+func (s *session) store(r io.Reader, m *received) (*delivery.Reader, door.Stored, error) {
 	fields := s.fields(m.transaction, m.id, m.recipients)
 	limits := s.server.cfg.Limits
 	if o := m.opinion; o != nil {

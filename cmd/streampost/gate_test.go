@@ -70,7 +70,7 @@ func TestTheGateOfAServer(t *testing.T) {
 	cfg.IMAP.Listen, cfg.IMAP.ListenTLS, cfg.POP3.Listen, cfg.POP3.ListenTLS, cfg.ManageSieve.Listen, cfg.Submission.Listen, cfg.Submission.ListenTLS, cfg.LMTP.Listen, cfg.Admin.Listen = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	cfg.SMTP.Listen, cfg.SMTP.Verify.Enabled, cfg.SMTP.Verify.Trusted = []string{"127.0.0.1:0"}, false, nil
 	cfg.Outbound.Resolvers, cfg.SMTP.Lists.Zones, cfg.SMTP.Lists.Time = []string{names.Addr}, []string{"bl.example"}, cfg.SMTP.Verify.Time*5
-	cfg.SMTP.Greylist.Enabled, cfg.Rates.AddressMessages = true, 3
+	cfg.SMTP.Greylist.Enabled, cfg.Rates.AddressMessages = true, 2
 	cfg.SMTP.Milters = []string{"strict " + l.Addr().String() + " fail=later"}
 	if err := cfg.Check(); err != nil {
 		t.Fatal(err)
@@ -118,5 +118,5 @@ func TestTheGateOfAServer(t *testing.T) {
 	say("RCPT TO:<alice@example.org>", "451 4.7.1 Greylisted: ")
 	say("RSET", "250 ")
 	say("MAIL FROM:<evil@example.net>", "554 5.7.9 Not you")
-	say("MAIL FROM:<a@example.net>", "450 4.7.1 Your address has sent its 3 messages of this hour, try again in ")
+	say("MAIL FROM:<a@example.net>", "451 4.7.1 Your address has sent its 2 messages of this hour, try again in ")
 }

@@ -65,10 +65,10 @@ func (b *Buckets) Return(now time.Time, key Key) {
 	one.left = min(one.left+1, float64(b.Hourly))
 }
 
-// Lose takes what was taken elsewhere. It leaves no more than a bucket's worth of debt.
+// Lose takes what was taken elsewhere, or puts back what is less than nothing. It leaves no more than a bucket's worth of debt.
 func (b *Buckets) Lose(now time.Time, key Key, n int) {
 	one := b.at(now, key)
-	one.left = max(one.left-float64(n), -float64(b.Hourly))
+	one.left = min(max(one.left-float64(n), -float64(b.Hourly)), float64(b.Hourly))
 }
 
 // Len is how many buckets there are.

@@ -538,7 +538,7 @@ type SMTP struct {
 	Limits SMTPLimits `yaml:"limits"`
 }
 
-// Rates are how much anybody may send in an hour, see docs/transport.md. 0 means as much as he likes. Who sends more is put off (450 or 452 4.7.1). What is taken of them is counted by all nodes together.
+// Rates are how much anybody may send in an hour, see docs/transport.md. 0 means as much as he likes. Who sends more is put off (450, 451 or 452 4.7.1). What is taken of them is counted by all nodes together.
 // Clients from smtp.verify.trusted, and LMTP, are not counted.
 type Rates struct {
 	// Messages that come by MX from one IPv4 address, or one IPv6 /64.
