@@ -5,7 +5,7 @@
 // would, and none waits for another.
 //
 // Invariants:
-//   - Nobody waits longer than Limits.Time, whatever name servers do, and no more questions are open at a time than Limits.Open: what is not answered then is not known, and what is not known
+//   - Nobody waits longer than Limits.Time, whatever name servers do, nor longer than a second for what refuses nobody, and no more questions are open at a time than Limits.Open of lists and as many of names: what is not answered then is not known, and what is not known
 //     refuses nobody.
 //   - All questions about one client are asked at the same time.
 //   - What an answer may be is bounded: so many records, so many octets of text. The rest of it is not looked at.

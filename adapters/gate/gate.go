@@ -43,15 +43,20 @@ type Config struct {
 // Limits bound what clients can cost. A zero field means its default.
 type Limits struct {
 	Time    time.Duration // for all that is asked about one client; 4 seconds
-	Open    int           // questions at a time, about all clients; 256
+	Open    int           // questions at a time to lists, about all clients, and as many about names; 256
 	Answers int           // that are looked at, of one name; 20
 }
 
 // Gate finds out about clients. Its methods may be called at once from many goroutines.
 type Gate struct {
 	cfg   Config
-	open  chan struct{} // holds one for each open question
+	open  chan struct{} // holds one for each open question to a list
+	names chan struct{} // likewise about names, which are not to wait for lists, nor lists for them
+	sum   int           // of the scores of all lists
 	rates *rates
+
+	mu     sync.Mutex
+	warned map[string]time.Time // when it was last said of a list that it fails
 }
 
 // New makes a Gate. Errors: domain.Invalid.
@@ -67,8 +72,17 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Gate{cfg: cfg, open: make(chan struct{}, l.Open), rates: newRates(cfg.Rates, cfg.Gossip)}, nil
+	g := &Gate{cfg: cfg, open: make(chan struct{}, l.Open), names: make(chan struct{}, l.Open), rates: newRates(cfg.Rates, cfg.Gossip), warned: map[string]time.Time{}}
+	for i := range cfg.Lists {
+		if !cfg.Lists[i].Allow {
+			g.sum += max(cfg.Lists[i].Score, 0)
+		}
+	}
+	return g, nil
 }
+
+// inPassing is how long is waited for what decides nothing.
+const inPassing = time.Second
 
 // Client says what is known of a client.
 func (g *Gate) Client(ctx context.Context, c *admission.Client) *admission.Opinion {
@@ -112,11 +126,11 @@ func written(address []byte) string {
 	return a.Unmap().String()
 }
 
-// question waits for its turn and asks. Errors: domain.Unavailable when its turn does not come, and those of ask.
-func (g *Gate) question(ctx context.Context, ask func() error) error {
+// question waits for its turn among those that are open and asks. Errors: domain.Unavailable when its turn does not come, and those of ask.
+func question(ctx context.Context, open chan struct{}, ask func() error) error {
 	select {
-	case g.open <- struct{}{}:
-		defer func() { <-g.open }()
+	case open <- struct{}{}:
+		defer func() { <-open }()
 		return ask()
 	case <-ctx.Done():
 		return domain.Wrap(domain.Unavailable, ctx.Err(), "ask DNS")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/admission"
@@ -17,11 +18,13 @@ func (g *Gate) ask(ctx context.Context, list *admission.List, address []byte) ad
 	switch {
 	case err != nil:
 		result = "failed"
-		g.cfg.Logger.Warn("a list did not answer: nobody is refused for it", "list", list.Zone, "error", err)
+		g.fails(list.Zone, err)
 	case len(answers) > 0:
 		result = "listed"
 		f.Answers = answers
-		f.Text = g.text(ctx, list, address)
+		if g.sum >= admission.RefuseAt && list.Score > 0 && !list.Allow { // Only refusals tell it.
+			f.Text = g.text(ctx, list, address)
+		}
 	}
 	if g.cfg.Listed != nil {
 		g.cfg.Listed(list.Zone, result)
@@ -29,10 +32,22 @@ func (g *Gate) ask(ctx context.Context, list *admission.List, address []byte) ad
 	return f
 }
 
+// fails says that a list does not answer, of each once in a minute: every client asks all of them.
+func (g *Gate) fails(zone string, err error) {
+	now := g.cfg.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if last, said := g.warned[zone]; said && now.Sub(last).Abs() < time.Minute {
+		return
+	}
+	g.warned[zone] = now
+	g.cfg.Logger.Warn("a list did not answer: nobody is refused for it; more of this is counted only, for a minute", "list", zone, "error", err)
+}
+
 // listed gives the answers of a list that count. Errors: domain.Unavailable when it did not answer.
 func (g *Gate) listed(ctx context.Context, list *admission.List, address []byte) (counted [][4]byte, err error) {
 	var all []string
-	err = g.question(ctx, func() (err error) {
+	err = question(ctx, g.open, func() (err error) {
 		all, err = g.cfg.Resolver.Values(ctx, admission.Question(address, list.Zone), "A")
 		return err
 	})
@@ -52,8 +67,10 @@ func (g *Gate) listed(ctx context.Context, list *admission.List, address []byte)
 
 // text is what a list says for people. There may be none.
 func (g *Gate) text(ctx context.Context, list *admission.List, address []byte) string {
+	ctx, cancel := context.WithTimeout(ctx, inPassing)
+	defer cancel()
 	var all []string
-	err := g.question(ctx, func() (err error) {
+	err := question(ctx, g.open, func() (err error) {
 		all, err = g.cfg.Resolver.TXT(ctx, admission.Question(address, list.Zone))
 		return err
 	})

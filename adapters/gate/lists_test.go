@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -159,6 +161,59 @@ func TestSilentListsRefuseNobody(t *testing.T) {
 	wg.Wait()
 	if got := noted.taken(); most > 3 || got != strings.TrimSuffix(strings.Repeat("failed; ", 20), "; ") {
 		t.Errorf("%d questions at a time; %s", most, got)
+	}
+}
+
+// TestTextsAreAskedForRefusals only, and not for long.
+func TestTextsAreAskedForRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		lists []admission.List
+		want  string
+	}{
+		"one":     {[]admission.List{{Zone: "bl.example", Score: 100}}, "bl.example"},
+		"sum":     {[]admission.List{{Zone: "bl.example", Score: 60}, {Zone: "tag.example"}, {Zone: "other.example", Score: 40}, {Zone: "friends.example", Allow: true, Score: 100}}, "bl.example; other.example"},
+		"junk":    {[]admission.List{{Zone: "bl.example", Score: 50}}, ""},
+		"friends": {[]admission.List{{Zone: "bl.example", Score: 50}, {Zone: "friends.example", Allow: true, Score: 100}}, ""},
+	} {
+		var asked counts
+		g, err := New(Config{ID: "mx.example.org", Lists: c.lists, Limits: Limits{Time: time.Hour}, Resolver: stub(func(ctx context.Context, name, kind string) ([]string, error) {
+			if kind == "TXT" {
+				asked.note(strings.TrimPrefix(name, "1.2.0.192."))
+				if until, _ := ctx.Deadline(); time.Until(until) > time.Minute {
+					t.Errorf("%s: it is waited for a text until %v", name, until)
+				}
+			}
+			return []string{"127.0.0.2"}, nil
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Client(t.Context(), client("192.0.2.1"))
+		if got := asked.taken(); got != c.want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// TestListsThatFailAreToldOnce in a minute, each.
+func TestListsThatFailAreToldOnce(t *testing.T) {
+	now := &clock{now: time.Unix(1_700_000_000, 0)}
+	var log bytes.Buffer
+	g, err := New(Config{
+		ID: "mx.example.org", Now: now.Now, Lists: []admission.List{{Zone: "a.example"}, {Zone: "b.example"}}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Resolver: stub(func(context.Context, string, string) ([]string, error) {
+			return nil, domain.Errorf(domain.Unavailable, "no")
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{2, 2, 4} {
+		g.Client(t.Context(), client("192.0.2.1"))
+		if got := strings.Count(log.String(), "level=WARN"); got != want {
+			t.Errorf("%d lines, want %d: %s", got, want, log.String())
+		}
+		now.pass(40 * time.Second)
 	}
 }
 

@@ -22,12 +22,17 @@ func (g *Gate) reverse(ctx context.Context, address []byte) authres.Result {
 	if !ok {
 		return authres.None
 	}
+	if !g.cfg.Strict.Nameless && !g.cfg.Strict.Mismatch {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, inPassing) // It is only told: mail is not to wait for zones of addresses that do not answer.
+		defer cancel()
+	}
 	kind := "A"
 	if client.Is6() {
 		kind = "AAAA"
 	}
 	var names []string
-	err := g.question(ctx, func() (err error) {
+	err := question(ctx, g.names, func() (err error) {
 		names, err = g.cfg.Resolver.PTR(ctx, client)
 		return err
 	})
@@ -40,7 +45,7 @@ func (g *Gate) reverse(ctx context.Context, address []byte) authres.Result {
 	result := authres.PermError // no name has an address
 	for _, name := range names[:min(len(names), maxNames)] {
 		var all []string
-		err := g.question(ctx, func() (err error) {
+		err := question(ctx, g.names, func() (err error) {
 			all, err = g.cfg.Resolver.Values(ctx, name, kind)
 			return err
 		})

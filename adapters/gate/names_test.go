@@ -1,10 +1,13 @@
 package gate
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/streampost/streampost/adapters/dns/dnstest"
+	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/admission"
 	"github.com/streampost/streampost/domain/authres"
 )
@@ -51,6 +54,29 @@ func TestNamesOfAddresses(t *testing.T) {
 	}
 	if n := server.Asked("n" + strings.Repeat("x", 40) + ".example.net"); n > 0 {
 		t.Error("more names are looked at than the bound allows")
+	}
+}
+
+// TestNamesThatDecideNothing keep nobody waiting for long, and do not wait for lists.
+func TestNamesThatDecideNothing(t *testing.T) {
+	for name, s := range map[string]admission.Strictness{"report": {Helo: true}, "missing": {Nameless: true}, "refuse": {Nameless: true, Mismatch: true}} {
+		var left time.Duration
+		g, err := New(Config{
+			ID: "mx.example.org", Reverse: true, Strict: s, Limits: Limits{Time: time.Hour, Open: 1},
+			Resolver: stub(func(ctx context.Context, _, _ string) ([]string, error) {
+				until, _ := ctx.Deadline()
+				left = time.Until(until)
+				return nil, domain.Errorf(domain.Unavailable, "no")
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.open <- struct{}{} // a list that does not answer
+		g.Client(t.Context(), client("192.0.2.1"))
+		if short := left <= inPassing; short != (name == "report") || left == 0 {
+			t.Errorf("%s: it is waited for %v", name, left)
+		}
 	}
 }
 

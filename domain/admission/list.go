@@ -62,7 +62,7 @@ func Question(address []byte, zone string) string {
 type Finding struct {
 	List    *List
 	Answers [][4]byte // that count; none: it is not listed, or nobody answers
-	Text    string    // what the list says for people
+	Text    string    // what the list says for people, of one that may refuse
 }
 
 // dotted writes answers as text.
@@ -90,13 +90,9 @@ func (o *Opinion) Weigh(findings []Finding, address, id string) {
 		listed = append(listed, f.List.Zone+"="+f.dotted())
 		if f.List.Allow { // RFC 8904 section 2.
 			o.Known = true
-			m := authres.Method{Name: "dnswl", Result: authres.Pass, Properties: []authres.Property{
+			o.Methods = append(o.Methods, authres.Method{Name: "dnswl", Result: authres.Pass, Properties: []authres.Property{
 				{Type: "dns", Name: "zone", Value: f.List.Zone}, {Type: "dns", Name: "sec", Value: "na"}, {Type: "policy", Name: "ip", Value: f.dotted()},
-			}}
-			if text := Printable(f.Text); text != "" {
-				m.Properties = append(m.Properties, authres.Property{Type: "policy", Name: "txt", Value: text})
-			}
-			o.Methods = append(o.Methods, m)
+			}})
 			continue
 		}
 		sum += f.List.Score

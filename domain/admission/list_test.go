@@ -53,7 +53,7 @@ func TestSumsOfLists(t *testing.T) {
 		return Finding{&List{Zone: zone, Score: score}, [][4]byte{{127, 0, 0, 2}}, "see\r\n http://" + zone}
 	}
 	off := Finding{List: &List{Zone: "off.example", Score: 100}}
-	friend := Finding{&List{Zone: "friends.example", Allow: true}, [][4]byte{{127, 0, 5, 1}}, "\x00"}
+	friend := Finding{&List{Zone: "friends.example", Allow: true}, [][4]byte{{127, 0, 5, 1}}, ""}
 	for name, c := range map[string]struct {
 		findings []Finding
 		refusal  string

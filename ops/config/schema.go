@@ -566,7 +566,7 @@ type Lists struct {
 	Zones []string `yaml:"zones"`
 	// How long all questions about one client may take together. Who does not answer by then refuses nobody.
 	Time time.Duration `yaml:"time"`
-	// Questions at a time, about all clients together.
+	// Questions at a time to lists, about all clients together, and as many about names.
 	Parallel int `yaml:"parallel"`
 }
 
