@@ -72,6 +72,9 @@ func TestGossip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := n.server.Conn().Publish(sealed.Subject, sealed.Data); err != nil { // nor is it heard twice
+		t.Fatal(err)
+	}
 	if err := third.Tell([]byte("the end")); err != nil {
 		t.Fatal(err)
 	}

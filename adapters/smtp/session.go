@@ -127,10 +127,10 @@ func (s *session) Reset() {
 	if tx == nil {
 		return
 	}
-	s.uncount(tx)
 	if tx.filter != nil {
 		tx.filter.End()
 	}
+	s.uncount(tx)
 }
 
 func (s *session) transaction() *transaction {

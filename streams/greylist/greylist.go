@@ -121,6 +121,10 @@ func (b *Bucket) Load(ctx context.Context, name string) ([]byte, error) {
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, nil
+	case gone(err):
+		b.forget()
+		_, err := b.open(ctx) // which has nothing yet
+		return nil, err
 	case err != nil:
 		return nil, unavailable(err)
 	}
@@ -132,10 +136,34 @@ func (b *Bucket) Save(ctx context.Context, name string, value []byte, keep time.
 	if _, err := b.open(ctx); err != nil {
 		return err
 	}
-	if _, err := b.js.Publish(ctx, b.subject(name), value, jetstream.WithMsgTTL(max(keep, time.Second)), jetstream.WithExpectStream(b.config.Name)); err != nil {
+	put := func() error {
+		_, err := b.js.Publish(ctx, b.subject(name), value, jetstream.WithMsgTTL(max(keep, time.Second)), jetstream.WithExpectStream(b.config.Name))
+		return err
+	}
+	err := put()
+	if gone(err) {
+		b.forget()
+		if _, err := b.open(ctx); err != nil {
+			return err
+		}
+		err = put()
+	}
+	if err != nil {
 		return unavailable(err)
 	}
 	return nil
+}
+
+// gone tells whether there is no bucket any more, since somebody has deleted it.
+func gone(err error) bool {
+	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+// forget has the bucket looked for, and made if need be, by whoever uses it next.
+func (b *Bucket) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stream = nil
 }
 
 // Entries is how many there are. Errors: domain.Unavailable.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/streams/greylist"
@@ -81,5 +82,28 @@ func TestEntries(t *testing.T) {
 	}
 	if n, err := other.Entries(t.Context()); n != 8 || err != nil {
 		t.Errorf("%d entries, %v", n, err)
+	}
+	js, err := jetstream.New(server.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func() {
+		if err := js.DeleteStream(t.Context(), "KV_two_greylist"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove() // while it is in use: it is made again
+	if got, err := two.Load(t.Context(), "b4"); got != nil || err != nil {
+		t.Errorf("of a deleted bucket: %q, %v", got, err)
+	}
+	remove()
+	if err := two.Save(t.Context(), "d", []byte("y"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := other.Load(t.Context(), "d"); got != nil || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := two.Load(t.Context(), "d"); string(got) != "y" || err != nil {
+		t.Errorf("of a bucket that was made again: %q, %v", got, err)
 	}
 }
