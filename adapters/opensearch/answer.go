@@ -3,6 +3,7 @@ package opensearch
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -78,7 +79,7 @@ func (x *Index) answer(ctx context.Context, id domain.AccountID, questions []sea
 	}
 	body, err := json.Marshal(map[string]any{
 		"size": x.cfg.Limits.Found, "_source": false, "track_total_hits": true, "docvalue_fields": []string{"email"}, "sort": []string{"_doc"},
-		"timeout": x.cfg.Limits.Answer.String(),
+		"timeout": fmt.Sprintf("%dms", x.cfg.Limits.Answer.Milliseconds()), // Go writes a minute as 1m0s, which OpenSearch does not read.
 		"query":   map[string]any{"bool": map[string]any{"filter": []any{map[string]any{"term": map[string]any{"account": id}}}}},
 		"aggs": map[string]any{
 			"last":  map[string]any{"max": map[string]any{"field": "email"}},

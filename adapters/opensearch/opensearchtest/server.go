@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -276,6 +277,7 @@ func (c *Cluster) ask(w http.ResponseWriter, r *http.Request, x *index, verb str
 	}
 	var body struct {
 		Size        int       `json:"size"`
+		Timeout     string    `json:"timeout"`
 		Query       object    `json:"query"`
 		PostFilter  object    `json:"post_filter"`
 		Sort        []any     `json:"sort"`
@@ -300,11 +302,18 @@ func (c *Cluster) ask(w http.ResponseWriter, r *http.Request, x *index, verb str
 		}
 		answer(w, http.StatusOK, object{"deleted": 0})
 	case "_search":
+		if !timeUnits.MatchString(body.Timeout) {
+			fault(w, http.StatusBadRequest, "parse_exception")
+			return
+		}
 		search(w, x, body.Query, body.PostFilter, body.SearchAfter, body.Size)
 	default:
 		fault(w, http.StatusBadRequest, "illegal_argument_exception")
 	}
 }
+
+// timeUnits is how OpenSearch has a time written: one number and one unit.
+var timeUnits = regexp.MustCompile(`^(\d+(nanos|micros|ms|s|m|h|d))?$`)
 
 func search(w http.ResponseWriter, x *index, query, post object, after []float64, size int) {
 	docs := slices.Clone(x.visible)
