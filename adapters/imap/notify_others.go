@@ -11,9 +11,12 @@ import (
 	"github.com/streampost/streampost/projections/door"
 )
 
-// NOTIFY of mailboxes of others (RFC 5465 section 6): those that the client names, or subscribes to, as long as the user may read them. It hears of their
+// NOTIFY of mailboxes of others (RFC 5465 section 6): those that the client names, or subscribes to, as long as the user may see and read them. It hears of their
 // messages, of their names and of their shared annotations, also when an owner begins to share later, or the user to subscribe. What the session itself does there
 // is told, too.
+
+// watchable is what events of a mailbox ask for (RFC 5465 sections 3.1, 5 and 5.9): whoever may not see it in LIST hears nothing of it.
+const watchable = account.MayLookup | account.MayRead
 
 // followed is another account of whose mailboxes a client wants to hear.
 type followed struct {
@@ -132,14 +135,14 @@ func (f *followed) learn(of news) {
 	}
 }
 
-// compareOther finds what has changed in mailboxes that the user may read. It runs inside a View, which may call it again. Without a change known is nil.
+// compareOther finds what has changed in mailboxes that the user may see and read. It runs inside a View, which may call it again. Without a change known is nil.
 func (n *notification) compareOther(c *conn, s *account.State, f *followed) (found news) {
 	if f.known != nil && s.Tx == f.seen {
 		return found
 	}
 	found.tx, found.known = s.Tx, map[domain.MailboxID]*knownMailbox{}
 	for _, m := range s.Sorted() {
-		if c.readable(s, f.owner, m.ID) == nil {
+		if c.rights(f.owner, m)&watchable != watchable {
 			continue
 		}
 		k := f.known[m.ID]

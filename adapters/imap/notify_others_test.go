@@ -89,3 +89,21 @@ func TestNotifyOfAnnotationsOfOthers(t *testing.T) {
 	a.cmd(`SETMETADATA work (/shared/comment NIL)`).ok()
 	b.expect(`* METADATA "Other Users/alice@example.org/work" /shared/comment`)
 }
+
+// TestNotifyNeedsLookup: of a mailbox that LIST hides nothing is told, and no more is when that begins (RFC 5465 sections 3.1 and 5.9).
+func TestNotifyNeedsLookup(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "secret"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "secret", bob, "r")
+	a, b := s.login(), s.as(bob)
+	b.cmd(`NOTIFY SET STATUS (subtree "Other Users" (MailboxName MailboxMetadataChange MessageNew MessageExpunge))`).hasNot("...secret...").ok()
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(1))
+	a.cmd(`SETMETADATA secret (/shared/comment "ours")`).ok()
+	s.do(alice, account.RenameMailbox{From: "secret", To: "hidden"})
+	b.cmd("NOOP").want("OK NOOP completed")
+	s.grant(alice, "INBOX", bob, "r")
+	b.cmd("NOOP").has(`* LIST (\NonExistent...) "/" ` + alicesInbox).ok()
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(2))
+	b.cmd("NOOP").want("OK NOOP completed")
+}
