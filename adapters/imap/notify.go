@@ -172,13 +172,15 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 	if err := c.watchAccount(ctx); err != nil {
 		return err
 	}
+	before := c.notify           // which stays when this command fails (RFC 5465 section 3.1)
 	if c.sel != nil && !r.none { // RFC 5465 section 3.1: NOTIFY SET brings all that has gathered.
-		c.endNotify()
-		if err := c.update(ctx, true); err != nil {
+		c.notify = nil
+		err := c.update(ctx, true)
+		if c.notify = before; err != nil {
 			return err
 		}
 	}
-	n := &notification{}
+	n := &notification{begins: &outset{r.status, before}}
 	for _, g := range r.groups {
 		if g.selects() {
 			n.selected = g
@@ -189,9 +191,7 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 	var found []notice
 	err := c.view(ctx, func(s *account.State) error {
 		n.begin(s)
-		if found = found[:0]; r.status {
-			found = n.statuses(c, s)
-		}
+		found = n.begins.tells(n.statuses(c, s), n.since(c, s, before))
 		return nil
 	})
 	if err != nil {
@@ -202,12 +202,34 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 		n.end()
 		return err
 	}
-	// RFC 5465 section 3.1: STATUS is what tells of everything that there is, and it tells that alone.
-	more = slices.DeleteFunc(more, func(n notice) bool { return !r.status || n.listing != nil })
 	c.endNotify()
+	n.begins = nil
 	c.notify = n
 	c.sendNotices(append(found, more...))
 	return nil
+}
+
+// outset is what NOTIFY SET itself tells of.
+type outset struct {
+	status bool          // of everything that there is
+	before *notification // of what this had not told yet; nil when there was none
+}
+
+// tells chooses from what there is and from what has changed (RFC 5465 section 3.1): STATUS is what tells of everything that there is, and it tells that alone.
+func (b *outset) tells(all, changes []notice) []notice {
+	if !b.status {
+		return changes
+	}
+	return append(slices.DeleteFunc(all, func(n notice) bool { return !n.isStatus() }), slices.DeleteFunc(changes, notice.isStatus)...)
+}
+
+// since gives what the client wants to hear now, and has not been told by the notification before. It runs inside a View.
+func (n *notification) since(c *conn, s *account.State, before *notification) []notice {
+	if before == nil || len(before.groups) == 0 || len(n.groups) == 0 {
+		return nil
+	}
+	then := &notification{groups: n.groups, known: before.known, subscribed: before.subscribed, metadata: before.metadata, seen: before.seen}
+	return then.compare(c, s).notices
 }
 
 // endNotify forgets what the client has asked for.
@@ -223,6 +245,7 @@ type notification struct {
 	selected eventGroup
 	groups   []eventGroup // of other mailboxes
 	others   []*followed
+	begins   *outset // until NOTIFY is answered
 
 	sharing  *door.Watch        // of who begins to share with the user
 	sharers  []domain.AccountID // who did when others were last looked for

@@ -94,12 +94,27 @@ func (n *notification) look(ctx context.Context, c *conn, f *followed) ([]notice
 	var found news
 	if err := c.passOver(ctx, f.owner, c.viewOf(ctx, f.owner, func(s *account.State) error {
 		found = n.compareOther(c, s, f)
+		if n.begins != nil {
+			found.notices = n.begins.tells(found.notices, n.sinceOther(c, s, f.owner))
+		}
 		return nil
 	})); err != nil {
 		return nil, err
 	}
 	f.learn(found)
 	return found.notices, nil
+}
+
+// sinceOther is since for mailboxes of another account.
+func (n *notification) sinceOther(c *conn, s *account.State, o owner) []notice {
+	if n.begins.before != nil {
+		for _, f := range n.begins.before.others {
+			if f.owner.id == o.id && f.known != nil {
+				return n.compareOther(c, s, f).notices
+			}
+		}
+	}
+	return nil
 }
 
 // end stops watching others.

@@ -25,6 +25,8 @@ type notice struct {
 	entries []string // of the mailbox, or of the server, whose annotations have changed
 }
 
+func (n notice) isStatus() bool { return n.listing == nil && n.entries == nil }
+
 // quiet reports whether the client does not want to hear of an event in the selected mailbox (RFC 5465 section 3.1).
 func (c *conn) quiet(e events) bool { return c.notify != nil && c.notify.selected.events&e == 0 }
 

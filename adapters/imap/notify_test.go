@@ -222,3 +222,26 @@ func TestNotifyOfMetadata(t *testing.T) { // RFC 5465 sections 5.6 and 5.7.
 	c.cmd(`SETMETADATA Sent (/private/comment "own")`).want("OK SETMETADATA completed")
 	c.cmd("NOOP").want("OK NOOP completed")
 }
+
+// TestNotifyAgain: what happens just before a NOTIFY that replaces another is told (RFC 5465 section 3.1).
+func TestNotifyAgain(t *testing.T) {
+	s := share(t)
+	s.grant(alice, "INBOX", bob, "lr")
+	b, other := s.as(bob), s.as(bob)
+	events := "(MessageNew MessageExpunge MailboxName)"
+	b.cmd(`NOTIFY SET (personal %s) (subtree "Other Users" %s)`, events, events).want("OK ...")
+	for i, status := range []string{"", "STATUS "} {
+		tag := b.begin(`NOTIFY SET %s(subtree "Other Users" %s) (mailboxes Sent (MessageNew MessageExpunge)) (subtree {3}`, status, events)
+		b.expect("+ ...")
+		other.cmd("CREATE new/%d", i).ok()
+		other.append("Sent", mail(1)).ok()
+		doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(2))
+		b.send("new " + events + ")\r\n")
+		told := []string{
+			fmt.Sprintf(`* LIST (\HasNoChildren) "/" new/%d`, i), fmt.Sprintf("* STATUS Sent (UIDVALIDITY ... MESSAGES %d UIDNEXT %d)", i+1, i+2),
+			fmt.Sprintf("* STATUS new/%d (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)", i), fmt.Sprintf("* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES %d UIDNEXT %d)", i+1, i+2),
+		}
+		b.finish(tag).has(told...).ok()
+	}
+	b.cmd("NOOP").want("OK NOOP completed")
+}
