@@ -167,12 +167,14 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 		}
 		found.known[m.ID] = know(m)
 		name := f.owner.prefix + m.Name
-		wanted := n.wantsNamed(name)
-		if wanted&mailboxNames != 0 && (k == nil || k.name != m.Name) {
-			l, old := c.listOne(f.owner, s, m, n.subscribed[name]), ""
-			if k != nil {
-				old = f.owner.prefix + k.name
-			}
+		wanted, old := n.wantsNamed(name), ""
+		names := wanted
+		if k != nil && k.name != m.Name {
+			old = f.owner.prefix + k.name
+			names |= n.wantsNamed(old)
+		}
+		if names&mailboxNames != 0 && (k == nil || old != "") {
+			l := c.listOne(f.owner, s, m, n.subscribed[name])
 			found.notices = append(found.notices, notice{listing: &l, oldName: old})
 		}
 		if k != nil && wanted&mailboxMetadata != 0 && c.rights(f.owner, m)&mayAnnotate != 0 {
@@ -182,7 +184,7 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 			continue
 		}
 		if counts, flags := k.differs(m, wanted); counts || flags {
-			found.notices = append(found.notices, c.statusNotice(f.owner, m, counts, flags))
+			found.notices = append(found.notices, n.statusNotice(c, f.owner, m, counts, flags))
 		}
 	}
 	for id, k := range f.known { // which are gone, or may no longer be read: nothing tells which (RFC 4314 section 6).

@@ -19,7 +19,7 @@ func TestNotifyOfOthers(t *testing.T) {
 	const work, carols = `"Other Users/alice@example.org/work"`, `"Other Users/carol@example.org/INBOX"`
 	b.cmd("SUBSCRIBE %s", carols).ok()
 	b.cmd(`NOTIFY SET STATUS (subtree "Other Users/alice@example.org" (MessageNew MessageExpunge FlagChange MailboxName)) (subscribed (MessageNew MessageExpunge))`).has(
-		"* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0)", "* STATUS "+work+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0)",
+		"* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0 HIGHESTMODSEQ ...)", "* STATUS "+work+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0 HIGHESTMODSEQ ...)",
 		"* STATUS "+carols+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)").hasNot("...secret...").ok()
 	// Time passes, and no command runs.
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(1))
@@ -106,4 +106,19 @@ func TestNotifyNeedsLookup(t *testing.T) {
 	b.cmd("NOOP").has(`* LIST (\NonExistent...) "/" ` + alicesInbox).ok()
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(2))
 	b.cmd("NOOP").want("OK NOOP completed")
+}
+
+// TestNotifyOfANameThatLeaves: a rename is told to whoever asks for the old name or the new one (RFC 5465 section 5.4).
+func TestNotifyOfANameThatLeaves(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work/now"})
+	s.grant(alice, "work/now", bob, "lr")
+	b := s.as(bob)
+	b.cmd(`NOTIFY SET (subtree "Other Users/alice@example.org/work" (MailboxName))`).want("OK ...")
+	s.do(alice, account.RenameMailbox{From: "work/now", To: "done"})
+	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/done" ("OLDNAME" ("Other Users/alice@example.org/work/now"))`)
+	s.do(alice, account.RenameMailbox{From: "done", To: "gone"})
+	b.cmd("NOOP").want("OK NOOP completed")
+	s.do(alice, account.RenameMailbox{From: "gone", To: "work/again"})
+	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/work/again" ("OLDNAME" ("Other Users/alice@example.org/gone"))`)
 }

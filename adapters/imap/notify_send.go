@@ -103,14 +103,14 @@ func (c *conn) sendNotices(found []notice) {
 func (n *notification) statuses(c *conn, s *account.State) (found []notice) {
 	for _, m := range s.Sorted() {
 		if wanted := n.wants(s, m); wanted&messageEvents != 0 && !c.hasSelected(c.self(), m.ID) {
-			found = append(found, c.statusNotice(c.self(), m, true, wanted&newFlags != 0))
+			found = append(found, n.statusNotice(c, c.self(), m, true, wanted&newFlags != 0))
 		}
 	}
 	return found
 }
 
 // statusNotice makes a STATUS response for events of messages (RFC 5465 sections 3.1 and 5.1 to 5.3).
-func (c *conn) statusNotice(o owner, m *account.Mailbox, counts, flags bool) notice {
+func (n *notification) statusNotice(c *conn, o owner, m *account.Mailbox, counts, flags bool) notice {
 	items := []string{"UIDVALIDITY"}
 	if counts {
 		items = append(items, "MESSAGES", "UIDNEXT")
@@ -118,7 +118,8 @@ func (c *conn) statusNotice(o owner, m *account.Mailbox, counts, flags bool) not
 	if flags {
 		items = append(items, "UNSEEN")
 	}
-	if c.condstore {
+	// RFC 5465 section 3.1: what SET STATUS tells has it for whoever wants to hear of flags, also before CONDSTORE is enabled.
+	if first := n.begins != nil && n.begins.status; c.condstore || first && flags && !c.without[condstore] {
 		items = append(items, highestModSeq)
 	}
 	return notice{owner: o, name: o.prefix + m.Name, items: items, values: c.statusOf(o, m, items)}
@@ -150,7 +151,7 @@ func (n *notification) compare(c *conn, s *account.State) (found news) {
 			continue
 		}
 		if counts, flags := k.differs(m, wanted); counts || flags {
-			found.notices = append(found.notices, c.statusNotice(c.self(), m, counts, flags))
+			found.notices = append(found.notices, n.statusNotice(c, c.self(), m, counts, flags))
 		}
 	}
 	return found

@@ -223,6 +223,16 @@ func TestNotifyOfMetadata(t *testing.T) { // RFC 5465 sections 5.6 and 5.7.
 	c.cmd("NOOP").want("OK NOOP completed")
 }
 
+// TestNotifyStatusTellsModSeq: RFC 5465 section 3.1, of a client that has not enabled CONDSTORE.
+func TestNotifyStatusTellsModSeq(t *testing.T) {
+	s := start(t)
+	c := s.login()
+	c.cmd("NOTIFY SET STATUS (mailboxes INBOX (MessageNew MessageExpunge FlagChange)) (mailboxes Sent (MessageNew MessageExpunge))").want(
+		"* STATUS INBOX (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0 HIGHESTMODSEQ ...)", "* STATUS Sent (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)", "OK NOTIFY completed")
+	s.deliver("INBOX", mail(1))
+	c.expect("* STATUS INBOX (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)")
+}
+
 // TestNotifyAgain: what happens just before a NOTIFY that replaces another is told (RFC 5465 section 3.1).
 func TestNotifyAgain(t *testing.T) {
 	s := share(t)
