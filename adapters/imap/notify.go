@@ -215,12 +215,14 @@ type outset struct {
 	before *notification // of what this had not told yet; nil when there was none
 }
 
-// tells chooses from what there is and from what has changed (RFC 5465 section 3.1): STATUS is what tells of everything that there is, and it tells that alone.
+// tells chooses from what there is and from what has changed (RFC 5465 section 3.1): STATUS is what tells of everything that there is, and it tells
+// that alone. Names that cannot be watched are told in any case.
 func (b *outset) tells(all, changes []notice) []notice {
+	all = slices.DeleteFunc(all, func(n notice) bool { return !n.refuses && (!b.status || !n.isStatus()) })
 	if !b.status {
-		return changes
+		return append(all, changes...)
 	}
-	return append(slices.DeleteFunc(all, func(n notice) bool { return !n.isStatus() }), slices.DeleteFunc(changes, notice.isStatus)...)
+	return append(all, slices.DeleteFunc(changes, notice.isStatus)...)
 }
 
 // since gives what the client wants to hear now, and has not been told by the notification before. It runs inside a View.
@@ -266,6 +268,7 @@ type knownMailbox struct {
 	modseq   domain.Tx
 	judged   domain.UID // UIDNEXT when modseq was looked at: changes above are arrivals
 	metadata account.Metadata
+	closed   bool // the user sees it, and may not read it
 }
 
 func know(m *account.Mailbox) *knownMailbox {

@@ -15,8 +15,8 @@ import (
 // messages, of their names and of their shared annotations, also when an owner begins to share later, or the user to subscribe. What the session itself does there
 // is told, too.
 
-// watchable is what events of a mailbox ask for (RFC 5465 sections 3.1, 5 and 5.9): whoever may not see it in LIST hears nothing of it.
-const watchable = account.MayLookup | account.MayRead
+// noAccess is what LIST responses of NOTIFY say of a mailbox that the user may not read (RFC 5465 section 3.1).
+const noAccess = `\NoAccess`
 
 // followed is another account of whose mailboxes a client wants to hear.
 type followed struct {
@@ -150,22 +150,26 @@ func (f *followed) learn(of news) {
 	}
 }
 
-// compareOther finds what has changed in mailboxes that the user may see and read. It runs inside a View, which may call it again. Without a change known is nil.
+// compareOther finds what has changed in mailboxes that the user may see (RFC 5465 sections 3.1, 5 and 5.9): of those that LIST hides nothing is told, and of
+// those that may not be read their names only. It runs inside a View, which may call it again. Without a change known is nil.
 func (n *notification) compareOther(c *conn, s *account.State, f *followed) (found news) {
 	if f.known != nil && s.Tx == f.seen {
 		return found
 	}
 	found.tx, found.known = s.Tx, map[domain.MailboxID]*knownMailbox{}
 	for _, m := range s.Sorted() {
-		if c.rights(f.owner, m)&watchable != watchable {
+		rights := c.rights(f.owner, m)
+		if rights&account.MayLookup == 0 {
 			continue
 		}
+		closed := rights&account.MayRead == 0
 		k := f.known[m.ID]
 		found.known[m.ID] = k
-		if k != nil && m.ModSeq <= k.modseq && m.Name == k.name {
+		if k != nil && k.closed == closed && m.Name == k.name && (closed || m.ModSeq <= k.modseq) {
 			continue
 		}
 		found.known[m.ID] = know(m)
+		found.known[m.ID].closed = closed
 		name := f.owner.prefix + m.Name
 		wanted, old := n.wantsNamed(name), ""
 		names := wanted
@@ -173,9 +177,19 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 			old = f.owner.prefix + k.name
 			names |= n.wantsNamed(old)
 		}
-		if names&mailboxNames != 0 && (k == nil || old != "") {
+		refuses := closed && n.begins != nil && f.known == nil && n.names(name) // RFC 5465 section 3.1.
+		if refuses || names&mailboxNames != 0 && (k == nil || old != "" || k.closed != closed) {
 			l := c.listOne(f.owner, s, m, n.subscribed[name])
-			found.notices = append(found.notices, notice{listing: &l, oldName: old})
+			if closed {
+				l.attributes = append(l.attributes, noAccess) // RFC 5465 section 5.9.
+			}
+			found.notices = append(found.notices, notice{listing: &l, oldName: old, refuses: refuses})
+		}
+		if closed {
+			continue
+		}
+		if k != nil && k.closed { // Of its messages and annotations the client has heard nothing.
+			k = nil
 		}
 		if k != nil && wanted&mailboxMetadata != 0 && c.rights(f.owner, m)&mayAnnotate != 0 {
 			found.annotated(name, sharedEntries(k.metadata), sharedEntries(m.Metadata)) // RFC 5465 section 5.6.
@@ -187,9 +201,10 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 			found.notices = append(found.notices, n.statusNotice(c, f.owner, m, counts, flags))
 		}
 	}
-	for id, k := range f.known { // which are gone, or may no longer be read: nothing tells which (RFC 4314 section 6).
+	for id, k := range f.known { // which are gone, or may no longer be seen: nothing tells which (RFC 4314 section 6).
 		if name := f.owner.prefix + k.name; found.known[id] == nil && n.wantsNamed(name)&mailboxNames != 0 {
-			found.notices = append(found.notices, notice{listing: &listing{name: name, attributes: attributes(false, "", hasBelow(found.known, k.name))}})
+			attributes := append(attributes(false, "", hasBelow(found.known, k.name)), noAccess) // RFC 5465 section 5.9.
+			found.notices = append(found.notices, notice{listing: &listing{name: name, attributes: attributes}})
 		}
 	}
 	return found
@@ -203,6 +218,11 @@ func (n *notification) wantsNamed(name string) (all events) {
 		}
 	}
 	return all
+}
+
+// names tells whether the client names a mailbox itself.
+func (n *notification) names(name string) bool {
+	return slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.filter.names[name] })
 }
 
 func hasBelow(known map[domain.MailboxID]*knownMailbox, name string) bool {

@@ -36,7 +36,7 @@ func TestNotifyOfOthers(t *testing.T) {
 	s.grant(alice, "secret", bob, "lr")
 	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/secret"`, `* STATUS "Other Users/alice@example.org/secret" (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2 UNSEEN 1)`)
 	s.grant(alice, "secret", bob, "l")
-	b.expect(`* LIST (\NonExistent \Noselect \HasNoChildren) "/" "Other Users/alice@example.org/secret"`)
+	b.expect(`* LIST (\HasNoChildren \NoAccess) "/" "Other Users/alice@example.org/secret"`)
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(4))
 	// The selected one tells by itself.
 	b.cmd("SELECT %s", alicesInbox).ok()
@@ -103,7 +103,7 @@ func TestNotifyNeedsLookup(t *testing.T) {
 	s.do(alice, account.RenameMailbox{From: "secret", To: "hidden"})
 	b.cmd("NOOP").want("OK NOOP completed")
 	s.grant(alice, "INBOX", bob, "r")
-	b.cmd("NOOP").has(`* LIST (\NonExistent...) "/" ` + alicesInbox).ok()
+	b.cmd("NOOP").has(`* LIST (\NonExistent...) "/" ` + alicesInbox).hasNot("...STATUS...").ok()
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(2))
 	b.cmd("NOOP").want("OK NOOP completed")
 }
@@ -121,4 +121,31 @@ func TestNotifyOfANameThatLeaves(t *testing.T) {
 	b.cmd("NOOP").want("OK NOOP completed")
 	s.do(alice, account.RenameMailbox{From: "gone", To: "work/again"})
 	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/work/again" ("OLDNAME" ("Other Users/alice@example.org/gone"))`)
+}
+
+// TestNotifyWithoutAccess: the name of a mailbox that may be seen and not read is told with \NoAccess, and nothing of what is in it (RFC 5465 sections 3.1, 5.4 and 5.9).
+func TestNotifyWithoutAccess(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work"})
+	s.do(alice, account.CreateMailbox{Name: "other"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "work", bob, "l")
+	s.grant(alice, "other", bob, "l")
+	b := s.as(bob)
+	const work, other = `"Other Users/alice@example.org/work"`, `"Other Users/alice@example.org/other"`
+	b.cmd(`NOTIFY SET (mailboxes %s (MessageNew MessageExpunge))`, work).want(`* LIST (\HasNoChildren \NoAccess) "/" `+work, "OK NOTIFY completed")
+	b.cmd(`NOTIFY SET STATUS (subtree "Other Users" (MailboxName MessageNew MessageExpunge)) (mailboxes %s (MessageNew MessageExpunge))`, work).want(
+		"* STATUS "+alicesInbox+" ...", `* LIST (\HasNoChildren \NoAccess) "/" `+work, "OK NOTIFY completed")
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "work", mail(1))
+	b.cmd("NOOP").want("OK NOOP completed")
+	s.grant(alice, "work", bob, "lr")
+	b.expect(`* LIST (\HasNoChildren) "/" `+work, "* STATUS "+work+" (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)")
+	s.grant(alice, "work", bob, "l")
+	b.expect(`* LIST (\HasNoChildren \NoAccess) "/" ` + work)
+	s.do(alice, account.RenameMailbox{From: "other", To: "third"})
+	b.expect(`* LIST (\HasNoChildren \NoAccess) "/" "Other Users/alice@example.org/third" ("OLDNAME" (` + other + "))")
+	s.grant(alice, "work", bob, "r")
+	b.expect(`* LIST (\NonExistent \Noselect \HasNoChildren \NoAccess) "/" ` + work)
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "work", mail(2))
+	b.cmd("NOOP").want("OK NOOP completed")
 }

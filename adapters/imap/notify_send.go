@@ -16,6 +16,7 @@ import (
 type notice struct {
 	listing *listing
 	oldName string // of a mailbox that was renamed
+	refuses bool   // answers a name that NOTIFY gives
 
 	owner  owner
 	name   string
