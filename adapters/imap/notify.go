@@ -202,6 +202,7 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 		n.end()
 		return err
 	}
+	c.lookUpOthers(ctx, found)
 	c.endNotify()
 	n.begins = nil
 	c.notify = n

@@ -117,6 +117,42 @@ func (n *notification) sinceOther(c *conn, s *account.State, o owner) []notice {
 	return nil
 }
 
+// lookUpOthers completes notices of subscriptions (RFC 5465 section 5.5) with what there is of the names in accounts of others.
+func (c *conn) lookUpOthers(ctx context.Context, found []notice) {
+	for i := range found {
+		l := found[i].listing
+		if !found[i].others {
+			continue
+		}
+		at, err := c.whose(ctx, l.name)
+		if err == nil && (at.id == "" || !c.foreign(at.owner)) {
+			continue
+		}
+		if err == nil {
+			subscribed := slices.Contains(l.attributes, `\Subscribed`)
+			err = c.viewOf(ctx, at.owner, func(s *account.State) error {
+				m, err := c.reach(s, at, account.MayLookup)
+				if err != nil {
+					return err
+				}
+				here := c.listOne(at.owner, s, m, subscribed)
+				if c.rights(at.owner, m)&account.MayRead == 0 {
+					here.attributes = append(here.attributes, noAccess)
+				}
+				found[i].listing = &here
+				return nil
+			})
+		}
+		if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Denied) { // What is hidden does not exist.
+			continue
+		}
+		if err != nil { // Then nobody can tell whether it exists, and the subscription is told nevertheless.
+			c.log.Warn("a mailbox of another account cannot be looked at", "account", c.id, "error", err)
+			l.attributes = slices.DeleteFunc(l.attributes, func(a string) bool { return a != `\Subscribed` })
+		}
+	}
+}
+
 // end stops watching others.
 func (n *notification) end() {
 	if n.sharing != nil {

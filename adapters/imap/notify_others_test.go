@@ -149,3 +149,24 @@ func TestNotifyWithoutAccess(t *testing.T) {
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "work", mail(2))
 	b.cmd("NOOP").want("OK NOOP completed")
 }
+
+// TestNotifyOfSubscriptionsToOthers: a subscription to somebody else's mailbox is told with what LIST says of it (RFC 5465 section 5.5).
+func TestNotifyOfSubscriptionsToOthers(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work"})
+	s.do(alice, account.CreateMailbox{Name: "hidden"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "work", bob, "l")
+	b, other := s.as(bob), s.as(bob)
+	b.cmd("NOTIFY SET (subscribed (SubscriptionChange))").want("OK ...")
+	const prefix = "Other Users/alice@example.org/"
+	for _, test := range []struct{ name, attributes string }{
+		{"INBOX", `\HasNoChildren \Subscribed`}, {"work", `\HasNoChildren \Subscribed \NoAccess`}, {"hidden", `\NonExistent \Noselect \HasNoChildren \Subscribed`},
+		{"nothing", `\NonExistent \Noselect \HasNoChildren \Subscribed`},
+	} {
+		s.do(bob, account.Subscribe{Name: prefix + test.name, On: true})
+		b.expect(`* LIST (` + test.attributes + `) "/" "` + prefix + test.name + `"`)
+	}
+	other.cmd("UNSUBSCRIBE %s", alicesInbox).ok()
+	b.expect(`* LIST (\HasNoChildren) "/" ` + alicesInbox)
+}

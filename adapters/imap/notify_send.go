@@ -17,6 +17,7 @@ type notice struct {
 	listing *listing
 	oldName string // of a mailbox that was renamed
 	refuses bool   // answers a name that NOTIFY gives
+	others  bool   // is about a name that may lead to somebody else's mailbox
 
 	owner  owner
 	name   string
@@ -44,6 +45,7 @@ func (c *conn) tellOthers(ctx context.Context) error {
 		return err
 	}
 	c.notify.learn(found)
+	c.lookUpOthers(ctx, found.notices)
 	c.sendNotices(found.notices)
 	if err := c.notify.tellOfOthers(ctx, c); err != nil {
 		return err
@@ -259,7 +261,8 @@ func (n *notification) compareSubscriptions(c *conn, s *account.State, found *ne
 			// Of those who are subscribed, also one that just left them.
 			return g.events&subscriptions != 0 && (g.filter.kind == "SUBSCRIBED" || g.filter.matches(s, &account.Mailbox{Name: name}, 0))
 		}) {
-			found.notices = append(found.notices, notice{listing: c.listName(s, name)})
+			_, mine := s.Mailbox(name)
+			found.notices = append(found.notices, notice{listing: c.listName(s, name), others: !mine})
 		}
 	}
 }
