@@ -232,7 +232,12 @@ func (n *notification) since(c *conn, s *account.State, before *notification) []
 		return nil
 	}
 	then := &notification{groups: n.groups, known: before.known, subscribed: before.subscribed, metadata: before.metadata, seen: before.seen}
-	return then.compare(c, s).notices
+	return before.knew(then.compare(c, s).notices)
+}
+
+// knew leaves out changes of annotations that were not remembered.
+func (n *notification) knew(changes []notice) []notice {
+	return slices.DeleteFunc(changes, func(change notice) bool { return change.entries != nil && !n.annotates() })
 }
 
 // endNotify forgets what the client has asked for.
@@ -272,8 +277,17 @@ type knownMailbox struct {
 	closed   bool // the user sees it, and may not read it
 }
 
-func know(m *account.Mailbox) *knownMailbox {
-	return &knownMailbox{name: m.Name, next: m.UIDNext, messages: m.Counts.Messages, modseq: m.ModSeq, judged: m.UIDNext, metadata: maps.Clone(m.Metadata)}
+// annotates tells whether the client wants to hear of annotations. Else none are remembered.
+func (n *notification) annotates() bool {
+	return slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.events&(mailboxMetadata|serverMetadata) != 0 })
+}
+
+func (n *notification) know(m *account.Mailbox) *knownMailbox {
+	k := &knownMailbox{name: m.Name, next: m.UIDNext, messages: m.Counts.Messages, modseq: m.ModSeq, judged: m.UIDNext}
+	if n.annotates() {
+		k.metadata = maps.Clone(m.Metadata)
+	}
+	return k
 }
 
 // begin takes note of everything.
@@ -283,12 +297,14 @@ func (n *notification) begin(s *account.State) {
 		return
 	}
 	for id, m := range s.Mailboxes {
-		n.known[id] = know(m)
+		n.known[id] = n.know(m)
 	}
 	for name := range s.Subscribed {
 		n.subscribed[name] = true
 	}
-	n.metadata = maps.Clone(s.Metadata)
+	if n.annotates() {
+		n.metadata = maps.Clone(s.Metadata)
+	}
 }
 
 // wants gives the events that the client wants to hear of in a mailbox that is not selected, or of a name.

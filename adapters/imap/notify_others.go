@@ -110,7 +110,7 @@ func (n *notification) sinceOther(c *conn, s *account.State, o owner) []notice {
 	if n.begins.before != nil {
 		for _, f := range n.begins.before.others {
 			if f.owner.id == o.id && f.known != nil {
-				return n.compareOther(c, s, f).notices
+				return n.begins.before.knew(n.compareOther(c, s, f).notices)
 			}
 		}
 	}
@@ -204,7 +204,7 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 		if k != nil && k.closed == closed && m.Name == k.name && (closed || m.ModSeq <= k.modseq) {
 			continue
 		}
-		found.known[m.ID] = know(m)
+		found.known[m.ID] = n.know(m)
 		found.known[m.ID].closed = closed
 		name := f.owner.prefix + m.Name
 		wanted, old := n.wantsNamed(name), ""

@@ -136,7 +136,9 @@ func (n *notification) compare(c *conn, s *account.State) (found news) {
 	found.known, found.subscribed = map[domain.MailboxID]*knownMailbox{}, map[string]bool{}
 	n.compareNames(c, s, &found)
 	n.compareSubscriptions(c, s, &found)
-	found.metadata = maps.Clone(s.Metadata)
+	if n.annotates() {
+		found.metadata = maps.Clone(s.Metadata)
+	}
 	if slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.events&serverMetadata != 0 }) {
 		found.annotated("", n.metadata, s.Metadata)
 	}
@@ -145,7 +147,7 @@ func (n *notification) compare(c *conn, s *account.State) (found news) {
 		if k != nil && m.ModSeq <= k.modseq && m.Name == k.name {
 			continue
 		}
-		found.known[m.ID] = know(m)
+		found.known[m.ID] = n.know(m)
 		wanted := n.wants(s, m)
 		if k != nil && wanted&mailboxMetadata != 0 {
 			found.annotated(m.Name, k.metadata, m.Metadata)
@@ -316,6 +318,9 @@ func (n *notification) own(selected domain.MailboxID, facts []event.Event) {
 			}
 			n.unlooked = true
 		case *event.MetadataChanged:
+			if !n.annotates() {
+				continue
+			}
 			of := &n.metadata
 			if k := n.known[e.Mailbox]; k != nil {
 				of = &k.metadata

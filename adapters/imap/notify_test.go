@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/projections/door/doortest"
 )
 
@@ -208,7 +210,10 @@ func TestNotifyOfMetadata(t *testing.T) { // RFC 5465 sections 5.6 and 5.7.
 	s.fill(1)
 	c, other := s.aware(), s.login()
 	c.cmd("SELECT INBOX").ok()
-	c.cmd("NOTIFY SET (personal (MailboxMetadataChange)) (mailboxes Sent (ServerMetadataChange))").ok()
+	other.cmd(`SETMETADATA Sent (/private/comment "before")`).ok()
+	other.cmd(`SETMETADATA "" (/private/comment "before")`).ok()
+	c.cmd("NOTIFY SET (personal (MessageNew MessageExpunge))").ok() // remembers no annotations
+	c.cmd("NOTIFY SET (personal (MailboxMetadataChange)) (mailboxes Sent (ServerMetadataChange))").want("OK NOTIFY completed")
 	before := s.modseq()
 	other.cmd(`SETMETADATA INBOX (/private/comment "x" /shared/comment "y")`).ok()
 	c.expect("* METADATA INBOX /private/comment /shared/comment")
@@ -254,4 +259,16 @@ func TestNotifyAgain(t *testing.T) {
 		b.finish(tag).has(told...).ok()
 	}
 	b.cmd("NOOP").want("OK NOOP completed")
+}
+
+// TestNotifyRemembersNoAnnotationsWithoutNeed: of thousands of mailboxes they would fill each session.
+func TestNotifyRemembersNoAnnotationsWithoutNeed(t *testing.T) {
+	m := &account.Mailbox{Name: "work", Metadata: account.Metadata{"/private/comment": "x"}}
+	for event, want := range map[events]bool{messageEvents: false, mailboxNames: false, mailboxMetadata: true} {
+		n := &notification{groups: []eventGroup{{events: event}}}
+		n.begin(&account.State{Mailboxes: map[domain.MailboxID]*account.Mailbox{1: m}, Metadata: m.Metadata})
+		if got := n.known[1].metadata != nil; got != want || n.metadata != nil != want {
+			t.Errorf("%d: remembers %v", event, got)
+		}
+	}
 }
