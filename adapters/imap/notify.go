@@ -275,6 +275,7 @@ type knownMailbox struct {
 	judged   domain.UID // UIDNEXT when modseq was looked at: changes above are arrivals
 	metadata account.Metadata
 	closed   bool // the user sees it, and may not read it
+	left     bool // it was selected until now: the rest is as the session last showed it
 }
 
 // annotates tells whether the client wants to hear of annotations. Else none are remembered.
@@ -288,6 +289,22 @@ func (n *notification) know(m *account.Mailbox) *knownMailbox {
 		k.metadata = maps.Clone(m.Metadata)
 	}
 	return k
+}
+
+// leave takes note of what the client has been told of a mailbox while it was selected, so that what was held back is told like what comes after.
+func (n *notification) leave(sel *selected) {
+	var k *knownMailbox
+	if sel.owner.prefix == "" {
+		k, n.seen = n.known[sel.mailbox], 0
+	}
+	for _, f := range n.others {
+		if f.owner.id == sel.owner.id {
+			k, f.seen = f.known[sel.mailbox], 0
+		}
+	}
+	if k != nil && !sel.gone {
+		k.messages, k.next, k.judged, k.modseq, k.left = int64(len(sel.uids)), sel.last()+1, sel.last()+1, sel.seen, true
+	}
 }
 
 // begin takes note of everything.

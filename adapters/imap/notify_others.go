@@ -201,7 +201,7 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 		closed := rights&account.MayRead == 0
 		k := f.known[m.ID]
 		found.known[m.ID] = k
-		if k != nil && k.closed == closed && m.Name == k.name && (closed || m.ModSeq <= k.modseq) {
+		if k != nil && k.closed == closed && m.Name == k.name && (closed || !k.left && m.ModSeq <= k.modseq) {
 			continue
 		}
 		found.known[m.ID] = n.know(m)

@@ -42,7 +42,7 @@ func TestNotifyOfOthers(t *testing.T) {
 	b.cmd("SELECT %s", alicesInbox).ok()
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(5))
 	b.cmd("NOOP").want("OK NOOP completed")
-	b.cmd("UNSELECT").ok()
+	b.cmd("UNSELECT").want("* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)", "OK UNSELECT completed")
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "done", mail(6))
 	b.expect(`* STATUS "Other Users/alice@example.org/done" (UIDVALIDITY ... MESSAGES 2 UIDNEXT 3)`)
 	b.cmd("NOTIFY NONE").want("OK NOTIFY completed")

@@ -144,7 +144,7 @@ func (n *notification) compare(c *conn, s *account.State) (found news) {
 	}
 	for _, m := range s.Sorted() {
 		k := n.known[m.ID]
-		if k != nil && m.ModSeq <= k.modseq && m.Name == k.name {
+		if k != nil && !k.left && m.ModSeq <= k.modseq && m.Name == k.name {
 			continue
 		}
 		found.known[m.ID] = n.know(m)
@@ -182,8 +182,16 @@ func (n *news) annotated(mailbox string, before, now account.Metadata) {
 
 // differs tells what of the events that are wanted has happened in a mailbox. Everything has in one that was not known, since a name may have another UIDVALIDITY now.
 func (k *knownMailbox) differs(m *account.Mailbox, wanted events) (counts, flags bool) {
-	return wanted&(newMessages|expungedMessages) != 0 && (k == nil || m.UIDNext != k.next || m.Counts.Messages != k.messages),
+	return wanted&(newMessages|expungedMessages) != 0 && (k == nil || k.arrived(m) || m.Counts.Messages != k.messages),
 		wanted&newFlags != 0 && (k == nil || k.flagsChanged(m))
+}
+
+// arrived reports whether messages have come.
+func (k *knownMailbox) arrived(m *account.Mailbox) bool {
+	if k.left { // A view does not tell which UIDs were given to messages that are gone.
+		return len(m.UID) > 0 && m.UID[len(m.UID)-1] >= k.next
+	}
+	return m.UIDNext != k.next
 }
 
 // flagsChanged reports whether a message that was there has other flags.

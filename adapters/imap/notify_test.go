@@ -272,3 +272,35 @@ func TestNotifyRemembersNoAnnotationsWithoutNeed(t *testing.T) {
 		}
 	}
 }
+
+// TestNotifyAfterUnselect: what was held back while a mailbox was selected is told when it no longer is, and nothing else (RFC 5465 section 6.1).
+func TestNotifyAfterUnselect(t *testing.T) {
+	s := start(t)
+	s.fill(3)
+	c, other := s.login(), s.selected("INBOX")
+	c.cmd("NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge FlagChange))").ok()
+	c.cmd("SELECT INBOX").ok()
+	c.cmd("UNSELECT").want("OK UNSELECT completed")
+	c.cmd("SELECT INBOX").ok()
+	s.deliver("INBOX", mail(4))
+	c.expect("* 4 EXISTS", "* 1 RECENT")
+	s.expunge("4")
+	c.cmd(`STORE 1 +FLAGS (\Flagged)`).has("* 1 FETCH ...").ok()
+	c.cmd("UNSELECT").want("* STATUS INBOX (UIDVALIDITY ... MESSAGES 3 UIDNEXT 5)", "OK UNSELECT completed")
+	c.cmd("SELECT INBOX").ok()
+	c.cmd(`STORE 2 +FLAGS (\Flagged)`).ok()
+	c.cmd("SELECT INBOX").ok()
+	c.cmd("SELECT Sent").has("* FLAGS ...").hasNot("* STATUS ...").ok()
+	other.cmd(`STORE 3 +FLAGS (\Seen)`).ok()
+	c.expect("* STATUS INBOX (UIDVALIDITY ... UNSEEN 2)")
+	c.cmd("UNSELECT").want("OK UNSELECT completed")
+
+	c.cmd("NOTIFY SET (personal (MessageNew MessageExpunge FlagChange))").ok() // and nothing of the selected mailbox
+	c.cmd("SELECT INBOX").ok()
+	s.deliver("INBOX", mail(5))
+	other.cmd(`STORE 2 +FLAGS (\Answered)`).ok()
+	c.cmd("NOOP").want("OK NOOP completed")
+	c.cmd("SELECT Sent").has("* STATUS INBOX (UIDVALIDITY ... MESSAGES 4 UIDNEXT 6 UNSEEN 3)").ok()
+	s.deliver("INBOX", mail(6))
+	c.expect("* STATUS INBOX (UIDVALIDITY ... MESSAGES 5 UIDNEXT 7)")
+}
