@@ -243,10 +243,12 @@ func TestNotifyAgain(t *testing.T) {
 	s := share(t)
 	s.grant(alice, "INBOX", bob, "lr")
 	b, other := s.as(bob), s.as(bob)
+	other.cmd(`SETMETADATA Sent (/private/comment "old")`).ok()
+	other.cmd(`SETMETADATA "" (/private/comment "old")`).ok()
 	events := "(MessageNew MessageExpunge MailboxName)"
 	b.cmd(`NOTIFY SET (personal %s) (subtree "Other Users" %s)`, events, events).want("OK ...")
 	for i, status := range []string{"", "STATUS "} {
-		tag := b.begin(`NOTIFY SET %s(subtree "Other Users" %s) (mailboxes Sent (MessageNew MessageExpunge)) (subtree {3}`, status, events)
+		tag := b.begin(`NOTIFY SET %s(subtree "Other Users" %s) (mailboxes Sent (MessageNew MessageExpunge MailboxMetadataChange ServerMetadataChange)) (subtree {3}`, status, events)
 		b.expect("+ ...")
 		other.cmd("CREATE new/%d", i).ok()
 		other.append("Sent", mail(1)).ok()
@@ -256,7 +258,7 @@ func TestNotifyAgain(t *testing.T) {
 			fmt.Sprintf(`* LIST (\HasNoChildren) "/" new/%d`, i), fmt.Sprintf("* STATUS Sent (UIDVALIDITY ... MESSAGES %d UIDNEXT %d)", i+1, i+2),
 			fmt.Sprintf("* STATUS new/%d (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)", i), fmt.Sprintf("* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES %d UIDNEXT %d)", i+1, i+2),
 		}
-		b.finish(tag).has(told...).ok()
+		b.finish(tag).has(told...).hasNot("* METADATA ...").ok()
 	}
 	b.cmd("NOOP").want("OK NOOP completed")
 }
