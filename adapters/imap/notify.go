@@ -172,13 +172,15 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 	if err := c.watchAccount(ctx); err != nil {
 		return err
 	}
+	before := c.notify           // which stays when this command fails (RFC 5465 section 3.1)
 	if c.sel != nil && !r.none { // RFC 5465 section 3.1: NOTIFY SET brings all that has gathered.
-		c.endNotify()
-		if err := c.update(ctx, true); err != nil {
+		c.notify = nil
+		err := c.update(ctx, true)
+		if c.notify = before; err != nil {
 			return err
 		}
 	}
-	n := &notification{}
+	n := &notification{begins: &outset{r.status, before}}
 	for _, g := range r.groups {
 		if g.selects() {
 			n.selected = g
@@ -189,9 +191,7 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 	var found []notice
 	err := c.view(ctx, func(s *account.State) error {
 		n.begin(s)
-		if found = found[:0]; r.status {
-			found = n.statuses(c, s)
-		}
+		found = n.begins.tells(n.statuses(c, s), n.since(c, s, before))
 		return nil
 	})
 	if err != nil {
@@ -202,12 +202,42 @@ func runNotify(ctx context.Context, c *conn, cmd *command) error {
 		n.end()
 		return err
 	}
-	// RFC 5465 section 3.1: STATUS is what tells of everything that there is, and it tells that alone.
-	more = slices.DeleteFunc(more, func(n notice) bool { return !r.status || n.listing != nil })
+	c.lookUpOthers(ctx, found)
 	c.endNotify()
+	n.begins = nil
 	c.notify = n
 	c.sendNotices(append(found, more...))
 	return nil
+}
+
+// outset is what NOTIFY SET itself tells of.
+type outset struct {
+	status bool          // of everything that there is
+	before *notification // of what this had not told yet; nil when there was none
+}
+
+// tells chooses from what there is and from what has changed (RFC 5465 section 3.1): STATUS is what tells of everything that there is, and it tells
+// that alone. Names that cannot be watched are told in any case.
+func (b *outset) tells(all, changes []notice) []notice {
+	all = slices.DeleteFunc(all, func(n notice) bool { return !n.refuses && (!b.status || !n.isStatus()) })
+	if !b.status {
+		return append(all, changes...)
+	}
+	return append(all, slices.DeleteFunc(changes, notice.isStatus)...)
+}
+
+// since gives what the client wants to hear now, and has not been told by the notification before. It runs inside a View.
+func (n *notification) since(c *conn, s *account.State, before *notification) []notice {
+	if before == nil || len(before.groups) == 0 || len(n.groups) == 0 {
+		return nil
+	}
+	then := &notification{groups: n.groups, known: before.known, subscribed: before.subscribed, metadata: before.metadata, seen: before.seen}
+	return before.knew(then.compare(c, s).notices)
+}
+
+// knew leaves out changes of annotations that were not remembered.
+func (n *notification) knew(changes []notice) []notice {
+	return slices.DeleteFunc(changes, func(change notice) bool { return change.entries != nil && !n.annotates() })
 }
 
 // endNotify forgets what the client has asked for.
@@ -223,6 +253,7 @@ type notification struct {
 	selected eventGroup
 	groups   []eventGroup // of other mailboxes
 	others   []*followed
+	begins   *outset // until NOTIFY is answered
 
 	sharing  *door.Watch        // of who begins to share with the user
 	sharers  []domain.AccountID // who did when others were last looked for
@@ -243,10 +274,37 @@ type knownMailbox struct {
 	modseq   domain.Tx
 	judged   domain.UID // UIDNEXT when modseq was looked at: changes above are arrivals
 	metadata account.Metadata
+	closed   bool // the user sees it, and may not read it
+	left     bool // it was selected until now: the rest is as the session last showed it
 }
 
-func know(m *account.Mailbox) *knownMailbox {
-	return &knownMailbox{name: m.Name, next: m.UIDNext, messages: m.Counts.Messages, modseq: m.ModSeq, judged: m.UIDNext, metadata: maps.Clone(m.Metadata)}
+// annotates tells whether the client wants to hear of annotations. Else none are remembered.
+func (n *notification) annotates() bool {
+	return slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.events&(mailboxMetadata|serverMetadata) != 0 })
+}
+
+func (n *notification) know(m *account.Mailbox) *knownMailbox {
+	k := &knownMailbox{name: m.Name, next: m.UIDNext, messages: m.Counts.Messages, modseq: m.ModSeq, judged: m.UIDNext}
+	if n.annotates() {
+		k.metadata = maps.Clone(m.Metadata)
+	}
+	return k
+}
+
+// leave takes note of what the client has been told of a mailbox while it was selected, so that what was held back is told like what comes after.
+func (n *notification) leave(sel *selected) {
+	var k *knownMailbox
+	if sel.owner.prefix == "" {
+		k, n.seen = n.known[sel.mailbox], 0
+	}
+	for _, f := range n.others {
+		if f.owner.id == sel.owner.id {
+			k, f.seen = f.known[sel.mailbox], 0
+		}
+	}
+	if k != nil && !sel.gone {
+		k.messages, k.next, k.judged, k.modseq, k.left = int64(len(sel.uids)), sel.last()+1, sel.last()+1, sel.seen, true
+	}
 }
 
 // begin takes note of everything.
@@ -256,12 +314,14 @@ func (n *notification) begin(s *account.State) {
 		return
 	}
 	for id, m := range s.Mailboxes {
-		n.known[id] = know(m)
+		n.known[id] = n.know(m)
 	}
 	for name := range s.Subscribed {
 		n.subscribed[name] = true
 	}
-	n.metadata = maps.Clone(s.Metadata)
+	if n.annotates() {
+		n.metadata = maps.Clone(s.Metadata)
+	}
 }
 
 // wants gives the events that the client wants to hear of in a mailbox that is not selected, or of a name.

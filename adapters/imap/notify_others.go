@@ -11,9 +11,12 @@ import (
 	"github.com/streampost/streampost/projections/door"
 )
 
-// NOTIFY of mailboxes of others (RFC 5465 section 6): those that the client names, or subscribes to, as long as the user may read them. It hears of their
+// NOTIFY of mailboxes of others (RFC 5465 section 6): those that the client names, or subscribes to, as long as the user may see and read them. It hears of their
 // messages, of their names and of their shared annotations, also when an owner begins to share later, or the user to subscribe. What the session itself does there
 // is told, too.
+
+// noAccess is what LIST responses of NOTIFY say of a mailbox that the user may not read (RFC 5465 section 3.1).
+const noAccess = `\NoAccess`
 
 // followed is another account of whose mailboxes a client wants to hear.
 type followed struct {
@@ -91,12 +94,63 @@ func (n *notification) look(ctx context.Context, c *conn, f *followed) ([]notice
 	var found news
 	if err := c.passOver(ctx, f.owner, c.viewOf(ctx, f.owner, func(s *account.State) error {
 		found = n.compareOther(c, s, f)
+		if n.begins != nil {
+			found.notices = n.begins.tells(found.notices, n.sinceOther(c, s, f.owner))
+		}
 		return nil
 	})); err != nil {
 		return nil, err
 	}
 	f.learn(found)
 	return found.notices, nil
+}
+
+// sinceOther is since for mailboxes of another account.
+func (n *notification) sinceOther(c *conn, s *account.State, o owner) []notice {
+	if n.begins.before != nil {
+		for _, f := range n.begins.before.others {
+			if f.owner.id == o.id && f.known != nil {
+				return n.begins.before.knew(n.compareOther(c, s, f).notices)
+			}
+		}
+	}
+	return nil
+}
+
+// lookUpOthers completes notices of subscriptions (RFC 5465 section 5.5) with what there is of the names in accounts of others.
+func (c *conn) lookUpOthers(ctx context.Context, found []notice) {
+	for i := range found {
+		l := found[i].listing
+		if !found[i].others {
+			continue
+		}
+		at, err := c.whose(ctx, l.name)
+		if err == nil && (at.id == "" || !c.foreign(at.owner)) {
+			continue
+		}
+		if err == nil {
+			subscribed := slices.Contains(l.attributes, `\Subscribed`)
+			err = c.viewOf(ctx, at.owner, func(s *account.State) error {
+				m, err := c.reach(s, at, account.MayLookup)
+				if err != nil {
+					return err
+				}
+				here := c.listOne(at.owner, s, m, subscribed)
+				if c.rights(at.owner, m)&account.MayRead == 0 {
+					here.attributes = append(here.attributes, noAccess)
+				}
+				found[i].listing = &here
+				return nil
+			})
+		}
+		if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Denied) { // What is hidden does not exist.
+			continue
+		}
+		if err != nil { // Then nobody can tell whether it exists, and the subscription is told nevertheless.
+			c.log.Warn("a mailbox of another account cannot be looked at", "account", c.id, "error", err)
+			l.attributes = slices.DeleteFunc(l.attributes, func(a string) bool { return a != `\Subscribed` })
+		}
+	}
 }
 
 // end stops watching others.
@@ -132,30 +186,46 @@ func (f *followed) learn(of news) {
 	}
 }
 
-// compareOther finds what has changed in mailboxes that the user may read. It runs inside a View, which may call it again. Without a change known is nil.
+// compareOther finds what has changed in mailboxes that the user may see (RFC 5465 sections 3.1, 5 and 5.9): of those that LIST hides nothing is told, and of
+// those that may not be read their names only. It runs inside a View, which may call it again. Without a change known is nil.
 func (n *notification) compareOther(c *conn, s *account.State, f *followed) (found news) {
 	if f.known != nil && s.Tx == f.seen {
 		return found
 	}
 	found.tx, found.known = s.Tx, map[domain.MailboxID]*knownMailbox{}
 	for _, m := range s.Sorted() {
-		if c.readable(s, f.owner, m.ID) == nil {
+		rights := c.rights(f.owner, m)
+		if rights&account.MayLookup == 0 {
 			continue
 		}
+		closed := rights&account.MayRead == 0
 		k := f.known[m.ID]
 		found.known[m.ID] = k
-		if k != nil && m.ModSeq <= k.modseq && m.Name == k.name {
+		if k != nil && k.closed == closed && m.Name == k.name && (closed || !k.left && m.ModSeq <= k.modseq) {
 			continue
 		}
-		found.known[m.ID] = know(m)
+		found.known[m.ID] = n.know(m)
+		found.known[m.ID].closed = closed
 		name := f.owner.prefix + m.Name
-		wanted := n.wantsNamed(name)
-		if wanted&mailboxNames != 0 && (k == nil || k.name != m.Name) {
-			l, old := c.listOne(f.owner, s, m, n.subscribed[name]), ""
-			if k != nil {
-				old = f.owner.prefix + k.name
+		wanted, old := n.wantsNamed(name), ""
+		names := wanted
+		if k != nil && k.name != m.Name {
+			old = f.owner.prefix + k.name
+			names |= n.wantsNamed(old)
+		}
+		refuses := closed && n.begins != nil && f.known == nil && n.names(name) // RFC 5465 section 3.1.
+		if refuses || names&mailboxNames != 0 && (k == nil || old != "" || k.closed != closed) {
+			l := c.listOne(f.owner, s, m, n.subscribed[name])
+			if closed {
+				l.attributes = append(l.attributes, noAccess) // RFC 5465 section 5.9.
 			}
-			found.notices = append(found.notices, notice{listing: &l, oldName: old})
+			found.notices = append(found.notices, notice{listing: &l, oldName: old, refuses: refuses})
+		}
+		if closed {
+			continue
+		}
+		if k != nil && k.closed { // Of its messages and annotations the client has heard nothing.
+			k = nil
 		}
 		if k != nil && wanted&mailboxMetadata != 0 && c.rights(f.owner, m)&mayAnnotate != 0 {
 			found.annotated(name, sharedEntries(k.metadata), sharedEntries(m.Metadata)) // RFC 5465 section 5.6.
@@ -164,12 +234,13 @@ func (n *notification) compareOther(c *conn, s *account.State, f *followed) (fou
 			continue
 		}
 		if counts, flags := k.differs(m, wanted); counts || flags {
-			found.notices = append(found.notices, c.statusNotice(f.owner, m, counts, flags))
+			found.notices = append(found.notices, n.statusNotice(c, f.owner, m, counts, flags))
 		}
 	}
-	for id, k := range f.known { // which are gone, or may no longer be read: nothing tells which (RFC 4314 section 6).
+	for id, k := range f.known { // which are gone, or may no longer be seen: nothing tells which (RFC 4314 section 6).
 		if name := f.owner.prefix + k.name; found.known[id] == nil && n.wantsNamed(name)&mailboxNames != 0 {
-			found.notices = append(found.notices, notice{listing: &listing{name: name, attributes: attributes(false, "", hasBelow(found.known, k.name))}})
+			attributes := append(attributes(false, "", hasBelow(found.known, k.name)), noAccess) // RFC 5465 section 5.9.
+			found.notices = append(found.notices, notice{listing: &listing{name: name, attributes: attributes}})
 		}
 	}
 	return found
@@ -183,6 +254,11 @@ func (n *notification) wantsNamed(name string) (all events) {
 		}
 	}
 	return all
+}
+
+// names tells whether the client names a mailbox itself.
+func (n *notification) names(name string) bool {
+	return slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.filter.names[name] })
 }
 
 func hasBelow(known map[domain.MailboxID]*knownMailbox, name string) bool {

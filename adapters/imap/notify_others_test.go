@@ -19,7 +19,7 @@ func TestNotifyOfOthers(t *testing.T) {
 	const work, carols = `"Other Users/alice@example.org/work"`, `"Other Users/carol@example.org/INBOX"`
 	b.cmd("SUBSCRIBE %s", carols).ok()
 	b.cmd(`NOTIFY SET STATUS (subtree "Other Users/alice@example.org" (MessageNew MessageExpunge FlagChange MailboxName)) (subscribed (MessageNew MessageExpunge))`).has(
-		"* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0)", "* STATUS "+work+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0)",
+		"* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0 HIGHESTMODSEQ ...)", "* STATUS "+work+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0 HIGHESTMODSEQ ...)",
 		"* STATUS "+carols+" (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)").hasNot("...secret...").ok()
 	// Time passes, and no command runs.
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(1))
@@ -36,13 +36,13 @@ func TestNotifyOfOthers(t *testing.T) {
 	s.grant(alice, "secret", bob, "lr")
 	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/secret"`, `* STATUS "Other Users/alice@example.org/secret" (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2 UNSEEN 1)`)
 	s.grant(alice, "secret", bob, "l")
-	b.expect(`* LIST (\NonExistent \Noselect \HasNoChildren) "/" "Other Users/alice@example.org/secret"`)
+	b.expect(`* LIST (\HasNoChildren \NoAccess) "/" "Other Users/alice@example.org/secret"`)
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(4))
 	// The selected one tells by itself.
 	b.cmd("SELECT %s", alicesInbox).ok()
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(5))
 	b.cmd("NOOP").want("OK NOOP completed")
-	b.cmd("UNSELECT").ok()
+	b.cmd("UNSELECT").want("* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)", "OK UNSELECT completed")
 	doortest.Deliver(t, s.Accounts, s.ids[alice], "done", mail(6))
 	b.expect(`* STATUS "Other Users/alice@example.org/done" (UIDVALIDITY ... MESSAGES 2 UIDNEXT 3)`)
 	b.cmd("NOTIFY NONE").want("OK NOTIFY completed")
@@ -88,4 +88,85 @@ func TestNotifyOfAnnotationsOfOthers(t *testing.T) {
 	b.expect(`* METADATA "Other Users/alice@example.org/work" /shared/comment`)
 	a.cmd(`SETMETADATA work (/shared/comment NIL)`).ok()
 	b.expect(`* METADATA "Other Users/alice@example.org/work" /shared/comment`)
+}
+
+// TestNotifyNeedsLookup: of a mailbox that LIST hides nothing is told, and no more is when that begins (RFC 5465 sections 3.1 and 5.9).
+func TestNotifyNeedsLookup(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "secret"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "secret", bob, "r")
+	a, b := s.login(), s.as(bob)
+	b.cmd(`NOTIFY SET STATUS (subtree "Other Users" (MailboxName MailboxMetadataChange MessageNew MessageExpunge))`).hasNot("...secret...").ok()
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(1))
+	a.cmd(`SETMETADATA secret (/shared/comment "ours")`).ok()
+	s.do(alice, account.RenameMailbox{From: "secret", To: "hidden"})
+	b.cmd("NOOP").want("OK NOOP completed")
+	s.grant(alice, "INBOX", bob, "r")
+	b.cmd("NOOP").has(`* LIST (\NonExistent...) "/" ` + alicesInbox).hasNot("...STATUS...").ok()
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(2))
+	b.cmd("NOOP").want("OK NOOP completed")
+}
+
+// TestNotifyOfANameThatLeaves: a rename is told to whoever asks for the old name or the new one (RFC 5465 section 5.4).
+func TestNotifyOfANameThatLeaves(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work/now"})
+	s.grant(alice, "work/now", bob, "lr")
+	b := s.as(bob)
+	b.cmd(`NOTIFY SET (subtree "Other Users/alice@example.org/work" (MailboxName))`).want("OK ...")
+	s.do(alice, account.RenameMailbox{From: "work/now", To: "done"})
+	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/done" ("OLDNAME" ("Other Users/alice@example.org/work/now"))`)
+	s.do(alice, account.RenameMailbox{From: "done", To: "gone"})
+	b.cmd("NOOP").want("OK NOOP completed")
+	s.do(alice, account.RenameMailbox{From: "gone", To: "work/again"})
+	b.expect(`* LIST (\HasNoChildren) "/" "Other Users/alice@example.org/work/again" ("OLDNAME" ("Other Users/alice@example.org/gone"))`)
+}
+
+// TestNotifyWithoutAccess: the name of a mailbox that may be seen and not read is told with \NoAccess, and nothing of what is in it (RFC 5465 sections 3.1, 5.4 and 5.9).
+func TestNotifyWithoutAccess(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work"})
+	s.do(alice, account.CreateMailbox{Name: "other"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "work", bob, "l")
+	s.grant(alice, "other", bob, "l")
+	b := s.as(bob)
+	const work, other = `"Other Users/alice@example.org/work"`, `"Other Users/alice@example.org/other"`
+	b.cmd(`NOTIFY SET (mailboxes %s (MessageNew MessageExpunge))`, work).want(`* LIST (\HasNoChildren \NoAccess) "/" `+work, "OK NOTIFY completed")
+	b.cmd(`NOTIFY SET STATUS (subtree "Other Users" (MailboxName MessageNew MessageExpunge)) (mailboxes %s (MessageNew MessageExpunge))`, work).want(
+		"* STATUS "+alicesInbox+" ...", `* LIST (\HasNoChildren \NoAccess) "/" `+work, "OK NOTIFY completed")
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "work", mail(1))
+	b.cmd("NOOP").want("OK NOOP completed")
+	s.grant(alice, "work", bob, "lr")
+	b.expect(`* LIST (\HasNoChildren) "/" `+work, "* STATUS "+work+" (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)")
+	s.grant(alice, "work", bob, "l")
+	b.expect(`* LIST (\HasNoChildren \NoAccess) "/" ` + work)
+	s.do(alice, account.RenameMailbox{From: "other", To: "third"})
+	b.expect(`* LIST (\HasNoChildren \NoAccess) "/" "Other Users/alice@example.org/third" ("OLDNAME" (` + other + "))")
+	s.grant(alice, "work", bob, "r")
+	b.expect(`* LIST (\NonExistent \Noselect \HasNoChildren \NoAccess) "/" ` + work)
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "work", mail(2))
+	b.cmd("NOOP").want("OK NOOP completed")
+}
+
+// TestNotifyOfSubscriptionsToOthers: a subscription to somebody else's mailbox is told with what LIST says of it (RFC 5465 section 5.5).
+func TestNotifyOfSubscriptionsToOthers(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "work"})
+	s.do(alice, account.CreateMailbox{Name: "hidden"})
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "work", bob, "l")
+	b, other := s.as(bob), s.as(bob)
+	b.cmd("NOTIFY SET (subscribed (SubscriptionChange))").want("OK ...")
+	const prefix = "Other Users/alice@example.org/"
+	for _, test := range []struct{ name, attributes string }{
+		{"INBOX", `\HasNoChildren \Subscribed`}, {"work", `\HasNoChildren \Subscribed \NoAccess`}, {"hidden", `\NonExistent \Noselect \HasNoChildren \Subscribed`},
+		{"nothing", `\NonExistent \Noselect \HasNoChildren \Subscribed`},
+	} {
+		s.do(bob, account.Subscribe{Name: prefix + test.name, On: true})
+		b.expect(`* LIST (` + test.attributes + `) "/" "` + prefix + test.name + `"`)
+	}
+	other.cmd("UNSUBSCRIBE %s", alicesInbox).ok()
+	b.expect(`* LIST (\HasNoChildren) "/" ` + alicesInbox)
 }

@@ -16,6 +16,8 @@ import (
 type notice struct {
 	listing *listing
 	oldName string // of a mailbox that was renamed
+	refuses bool   // answers a name that NOTIFY gives
+	others  bool   // is about a name that may lead to somebody else's mailbox
 
 	owner  owner
 	name   string
@@ -24,6 +26,8 @@ type notice struct {
 
 	entries []string // of the mailbox, or of the server, whose annotations have changed
 }
+
+func (n notice) isStatus() bool { return n.listing == nil && n.entries == nil }
 
 // quiet reports whether the client does not want to hear of an event in the selected mailbox (RFC 5465 section 3.1).
 func (c *conn) quiet(e events) bool { return c.notify != nil && c.notify.selected.events&e == 0 }
@@ -41,6 +45,7 @@ func (c *conn) tellOthers(ctx context.Context) error {
 		return err
 	}
 	c.notify.learn(found)
+	c.lookUpOthers(ctx, found.notices)
 	c.sendNotices(found.notices)
 	if err := c.notify.tellOfOthers(ctx, c); err != nil {
 		return err
@@ -101,14 +106,14 @@ func (c *conn) sendNotices(found []notice) {
 func (n *notification) statuses(c *conn, s *account.State) (found []notice) {
 	for _, m := range s.Sorted() {
 		if wanted := n.wants(s, m); wanted&messageEvents != 0 && !c.hasSelected(c.self(), m.ID) {
-			found = append(found, c.statusNotice(c.self(), m, true, wanted&newFlags != 0))
+			found = append(found, n.statusNotice(c, c.self(), m, true, wanted&newFlags != 0))
 		}
 	}
 	return found
 }
 
 // statusNotice makes a STATUS response for events of messages (RFC 5465 sections 3.1 and 5.1 to 5.3).
-func (c *conn) statusNotice(o owner, m *account.Mailbox, counts, flags bool) notice {
+func (n *notification) statusNotice(c *conn, o owner, m *account.Mailbox, counts, flags bool) notice {
 	items := []string{"UIDVALIDITY"}
 	if counts {
 		items = append(items, "MESSAGES", "UIDNEXT")
@@ -116,7 +121,8 @@ func (c *conn) statusNotice(o owner, m *account.Mailbox, counts, flags bool) not
 	if flags {
 		items = append(items, "UNSEEN")
 	}
-	if c.condstore {
+	// RFC 5465 section 3.1: what SET STATUS tells has it for whoever wants to hear of flags, also before CONDSTORE is enabled.
+	if first := n.begins != nil && n.begins.status; c.condstore || first && flags && !c.without[condstore] {
 		items = append(items, highestModSeq)
 	}
 	return notice{owner: o, name: o.prefix + m.Name, items: items, values: c.statusOf(o, m, items)}
@@ -130,16 +136,18 @@ func (n *notification) compare(c *conn, s *account.State) (found news) {
 	found.known, found.subscribed = map[domain.MailboxID]*knownMailbox{}, map[string]bool{}
 	n.compareNames(c, s, &found)
 	n.compareSubscriptions(c, s, &found)
-	found.metadata = maps.Clone(s.Metadata)
+	if n.annotates() {
+		found.metadata = maps.Clone(s.Metadata)
+	}
 	if slices.ContainsFunc(n.groups, func(g eventGroup) bool { return g.events&serverMetadata != 0 }) {
 		found.annotated("", n.metadata, s.Metadata)
 	}
 	for _, m := range s.Sorted() {
 		k := n.known[m.ID]
-		if k != nil && m.ModSeq <= k.modseq && m.Name == k.name {
+		if k != nil && !k.left && m.ModSeq <= k.modseq && m.Name == k.name {
 			continue
 		}
-		found.known[m.ID] = know(m)
+		found.known[m.ID] = n.know(m)
 		wanted := n.wants(s, m)
 		if k != nil && wanted&mailboxMetadata != 0 {
 			found.annotated(m.Name, k.metadata, m.Metadata)
@@ -148,7 +156,7 @@ func (n *notification) compare(c *conn, s *account.State) (found news) {
 			continue
 		}
 		if counts, flags := k.differs(m, wanted); counts || flags {
-			found.notices = append(found.notices, c.statusNotice(c.self(), m, counts, flags))
+			found.notices = append(found.notices, n.statusNotice(c, c.self(), m, counts, flags))
 		}
 	}
 	return found
@@ -174,8 +182,16 @@ func (n *news) annotated(mailbox string, before, now account.Metadata) {
 
 // differs tells what of the events that are wanted has happened in a mailbox. Everything has in one that was not known, since a name may have another UIDVALIDITY now.
 func (k *knownMailbox) differs(m *account.Mailbox, wanted events) (counts, flags bool) {
-	return wanted&(newMessages|expungedMessages) != 0 && (k == nil || m.UIDNext != k.next || m.Counts.Messages != k.messages),
+	return wanted&(newMessages|expungedMessages) != 0 && (k == nil || k.arrived(m) || m.Counts.Messages != k.messages),
 		wanted&newFlags != 0 && (k == nil || k.flagsChanged(m))
+}
+
+// arrived reports whether messages have come.
+func (k *knownMailbox) arrived(m *account.Mailbox) bool {
+	if k.left { // A view does not tell which UIDs were given to messages that are gone.
+		return len(m.UID) > 0 && m.UID[len(m.UID)-1] >= k.next
+	}
+	return m.UIDNext != k.next
 }
 
 // flagsChanged reports whether a message that was there has other flags.
@@ -255,7 +271,8 @@ func (n *notification) compareSubscriptions(c *conn, s *account.State, found *ne
 			// Of those who are subscribed, also one that just left them.
 			return g.events&subscriptions != 0 && (g.filter.kind == "SUBSCRIBED" || g.filter.matches(s, &account.Mailbox{Name: name}, 0))
 		}) {
-			found.notices = append(found.notices, notice{listing: c.listName(s, name)})
+			_, mine := s.Mailbox(name)
+			found.notices = append(found.notices, notice{listing: c.listName(s, name), others: !mine})
 		}
 	}
 }
@@ -309,6 +326,9 @@ func (n *notification) own(selected domain.MailboxID, facts []event.Event) {
 			}
 			n.unlooked = true
 		case *event.MetadataChanged:
+			if !n.annotates() {
+				continue
+			}
 			of := &n.metadata
 			if k := n.known[e.Mailbox]; k != nil {
 				of = &k.metadata

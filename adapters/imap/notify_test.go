@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/projections/door/doortest"
 )
 
@@ -208,7 +210,10 @@ func TestNotifyOfMetadata(t *testing.T) { // RFC 5465 sections 5.6 and 5.7.
 	s.fill(1)
 	c, other := s.aware(), s.login()
 	c.cmd("SELECT INBOX").ok()
-	c.cmd("NOTIFY SET (personal (MailboxMetadataChange)) (mailboxes Sent (ServerMetadataChange))").ok()
+	other.cmd(`SETMETADATA Sent (/private/comment "before")`).ok()
+	other.cmd(`SETMETADATA "" (/private/comment "before")`).ok()
+	c.cmd("NOTIFY SET (personal (MessageNew MessageExpunge))").ok() // remembers no annotations
+	c.cmd("NOTIFY SET (personal (MailboxMetadataChange)) (mailboxes Sent (ServerMetadataChange))").want("OK NOTIFY completed")
 	before := s.modseq()
 	other.cmd(`SETMETADATA INBOX (/private/comment "x" /shared/comment "y")`).ok()
 	c.expect("* METADATA INBOX /private/comment /shared/comment")
@@ -221,4 +226,83 @@ func TestNotifyOfMetadata(t *testing.T) { // RFC 5465 sections 5.6 and 5.7.
 	c.expect(`* METADATA "" /private/comment`)
 	c.cmd(`SETMETADATA Sent (/private/comment "own")`).want("OK SETMETADATA completed")
 	c.cmd("NOOP").want("OK NOOP completed")
+}
+
+// TestNotifyStatusTellsModSeq: RFC 5465 section 3.1, of a client that has not enabled CONDSTORE.
+func TestNotifyStatusTellsModSeq(t *testing.T) {
+	s := start(t)
+	c := s.login()
+	c.cmd("NOTIFY SET STATUS (mailboxes INBOX (MessageNew MessageExpunge FlagChange)) (mailboxes Sent (MessageNew MessageExpunge))").want(
+		"* STATUS INBOX (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1 UNSEEN 0 HIGHESTMODSEQ ...)", "* STATUS Sent (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)", "OK NOTIFY completed")
+	s.deliver("INBOX", mail(1))
+	c.expect("* STATUS INBOX (UIDVALIDITY ... MESSAGES 1 UIDNEXT 2)")
+}
+
+// TestNotifyAgain: what happens just before a NOTIFY that replaces another is told (RFC 5465 section 3.1).
+func TestNotifyAgain(t *testing.T) {
+	s := share(t)
+	s.grant(alice, "INBOX", bob, "lr")
+	b, other := s.as(bob), s.as(bob)
+	other.cmd(`SETMETADATA Sent (/private/comment "old")`).ok()
+	other.cmd(`SETMETADATA "" (/private/comment "old")`).ok()
+	events := "(MessageNew MessageExpunge MailboxName)"
+	b.cmd(`NOTIFY SET (personal %s) (subtree "Other Users" %s)`, events, events).want("OK ...")
+	for i, status := range []string{"", "STATUS "} {
+		tag := b.begin(`NOTIFY SET %s(subtree "Other Users" %s) (mailboxes Sent (MessageNew MessageExpunge MailboxMetadataChange ServerMetadataChange)) (subtree {3}`, status, events)
+		b.expect("+ ...")
+		other.cmd("CREATE new/%d", i).ok()
+		other.append("Sent", mail(1)).ok()
+		doortest.Deliver(t, s.Accounts, s.ids[alice], "INBOX", mail(2))
+		b.send("new " + events + ")\r\n")
+		told := []string{
+			fmt.Sprintf(`* LIST (\HasNoChildren) "/" new/%d`, i), fmt.Sprintf("* STATUS Sent (UIDVALIDITY ... MESSAGES %d UIDNEXT %d)", i+1, i+2),
+			fmt.Sprintf("* STATUS new/%d (UIDVALIDITY ... MESSAGES 0 UIDNEXT 1)", i), fmt.Sprintf("* STATUS "+alicesInbox+" (UIDVALIDITY ... MESSAGES %d UIDNEXT %d)", i+1, i+2),
+		}
+		b.finish(tag).has(told...).hasNot("* METADATA ...").ok()
+	}
+	b.cmd("NOOP").want("OK NOOP completed")
+}
+
+// TestNotifyRemembersNoAnnotationsWithoutNeed: of thousands of mailboxes they would fill each session.
+func TestNotifyRemembersNoAnnotationsWithoutNeed(t *testing.T) {
+	m := &account.Mailbox{Name: "work", Metadata: account.Metadata{"/private/comment": "x"}}
+	for event, want := range map[events]bool{messageEvents: false, mailboxNames: false, mailboxMetadata: true} {
+		n := &notification{groups: []eventGroup{{events: event}}}
+		n.begin(&account.State{Mailboxes: map[domain.MailboxID]*account.Mailbox{1: m}, Metadata: m.Metadata})
+		if got := n.known[1].metadata != nil; got != want || n.metadata != nil != want {
+			t.Errorf("%d: remembers %v", event, got)
+		}
+	}
+}
+
+// TestNotifyAfterUnselect: what was held back while a mailbox was selected is told when it no longer is, and nothing else (RFC 5465 section 6.1).
+func TestNotifyAfterUnselect(t *testing.T) {
+	s := start(t)
+	s.fill(3)
+	c, other := s.login(), s.selected("INBOX")
+	c.cmd("NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge FlagChange))").ok()
+	c.cmd("SELECT INBOX").ok()
+	c.cmd("UNSELECT").want("OK UNSELECT completed")
+	c.cmd("SELECT INBOX").ok()
+	s.deliver("INBOX", mail(4))
+	c.expect("* 4 EXISTS", "* 1 RECENT")
+	s.expunge("4")
+	c.cmd(`STORE 1 +FLAGS (\Flagged)`).has("* 1 FETCH ...").ok()
+	c.cmd("UNSELECT").want("* STATUS INBOX (UIDVALIDITY ... MESSAGES 3 UIDNEXT 5)", "OK UNSELECT completed")
+	c.cmd("SELECT INBOX").ok()
+	c.cmd(`STORE 2 +FLAGS (\Flagged)`).ok()
+	c.cmd("SELECT INBOX").ok()
+	c.cmd("SELECT Sent").has("* FLAGS ...").hasNot("* STATUS ...").ok()
+	other.cmd(`STORE 3 +FLAGS (\Seen)`).ok()
+	c.expect("* STATUS INBOX (UIDVALIDITY ... UNSEEN 2)")
+	c.cmd("UNSELECT").want("OK UNSELECT completed")
+
+	c.cmd("NOTIFY SET (personal (MessageNew MessageExpunge FlagChange))").ok() // and nothing of the selected mailbox
+	c.cmd("SELECT INBOX").ok()
+	s.deliver("INBOX", mail(5))
+	other.cmd(`STORE 2 +FLAGS (\Answered)`).ok()
+	c.cmd("NOOP").want("OK NOOP completed")
+	c.cmd("SELECT Sent").has("* STATUS INBOX (UIDVALIDITY ... MESSAGES 4 UIDNEXT 6 UNSEEN 3)").ok()
+	s.deliver("INBOX", mail(6))
+	c.expect("* STATUS INBOX (UIDVALIDITY ... MESSAGES 5 UIDNEXT 7)")
 }

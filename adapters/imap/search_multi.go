@@ -28,6 +28,9 @@ func runESearch(ctx context.Context, c *conn, cmd *command) error {
 	if !ok || !r.parseReturn(c, d) {
 		return d.Err()
 	}
+	if r.update && c.sel == nil { // section 2.2: only a search while a mailbox is selected can be kept up to date.
+		return wire.Syntaxf("no mailbox is selected, so no search is kept up to date")
+	}
 	p := searchParser{c: c, d: d, sel: c.sel}
 	// Only when the selected mailbox is the only one do the names that a session has for messages mean something (section 2.1), and can its "$" be set
 	// (section 2.1: SAVE).
@@ -145,7 +148,11 @@ func (c *conn) mailboxesOf(ctx context.Context, filters []mailboxFilter) (found 
 		if err := c.passOver(ctx, o, c.viewOf(ctx, o, func(s *account.State) error {
 			more, tooMany = c.searchedIn(o, s, func(m *account.Mailbox) bool {
 				return slices.ContainsFunc(filters, func(f mailboxFilter) bool {
-					return f.kind == "SELECTED" && c.hasSelected(o, m.ID) || f.covers(o.prefix+m.Name, subscribed)
+					if f.kind == "SELECTED" {
+						return c.hasSelected(o, m.ID)
+					}
+					// RFC 7377 section 2.2: what LIST hides is found by its own name only.
+					return (f.kind == "MAILBOXES" || c.rights(o, m)&account.MayLookup != 0) && f.covers(o.prefix+m.Name, subscribed)
 				})
 			})
 			return nil

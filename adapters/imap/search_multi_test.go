@@ -3,6 +3,9 @@ package imap
 import (
 	"fmt"
 	"testing"
+
+	"github.com/streampost/streampost/domain/account"
+	"github.com/streampost/streampost/projections/door/doortest"
 )
 
 // shelves makes mailboxes with UIDVALIDITY 1 to 7: INBOX, a, a/b, a/b/c, ab, d and e, with the messages 1 to their place in this list.
@@ -51,7 +54,6 @@ func TestESearchOfMailboxes(t *testing.T) {
 		{"IN (mailboxes (a ab)) RETURN (PARTIAL -1:-2) ALL", []string{line("a", "PARTIAL (-1:-2 1:2)"), line("ab", "PARTIAL (-1:-2 4:5)")}},
 		{"IN (mailboxes (a ab)) RECENT", nil},
 		{"IN (mailboxes e) RETURN (COUNT) ALL", nil},
-		{"IN (mailboxes a) RETURN (UPDATE COUNT) ALL", []string{`* NO [NOUPDATE "a..."] ...`, line("a", "COUNT 2")}},
 	} {
 		a := c.cmd("ESEARCH %s", test.command)
 		if test.command == "IN (mailboxes a subtree a mailboxes a) RETURN (COUNT) 1:* " {
@@ -61,7 +63,8 @@ func TestESearchOfMailboxes(t *testing.T) {
 		a.want(append(test.want, "OK ESEARCH completed")...)
 	}
 	for _, bad := range []string{"", "ALL", "IN (selected) ALL", "IN (selected inboxes) 1", "IN () ALL", "IN (mailboxes) ALL", "IN (mailboxes ()) ALL", "IN (nonsense) ALL", "IN (inboxes) ",
-		"IN (inboxes (scope)) ALL", "IN inboxes ALL", "IN (inboxes) $", "IN (inboxes) UID $", "IN (inboxes) 1:3", "IN (inboxes) RETURN (SAVE) ALL", "IN (inboxes) RETURN (ALL"} {
+		"IN (inboxes (scope)) ALL", "IN inboxes ALL", "IN (inboxes) $", "IN (inboxes) UID $", "IN (inboxes) 1:3", "IN (inboxes) RETURN (SAVE) ALL", "IN (inboxes) RETURN (ALL",
+		"IN (mailboxes INBOX) RETURN (UPDATE COUNT) ALL"} {
 		c.cmd("ESEARCH %s", bad).bad()
 	}
 	c.cmd("ESEARCH IN (inboxes) CHARSET x-klingon ALL").no("[BADCHARSET ...")
@@ -79,6 +82,7 @@ func TestESearchOfTheSelected(t *testing.T) {
 	s.deliver("ab", mail(6)) // which the session has not been told of
 	c.cmd("ESEARCH IN (selected inboxes) UID 5:*").want(`* ESEARCH (TAG "..." MAILBOX INBOX UIDVALIDITY ...) UID ALL 1`, `* ESEARCH (TAG "..." MAILBOX ab UIDVALIDITY ...) UID ALL 5`,
 		"* 6 EXISTS", "* 6 RECENT", "OK ...")
+	c.cmd("ESEARCH IN (mailboxes a) RETURN (UPDATE COUNT) ALL").want(`* NO [NOUPDATE "a..."] ...`, `* ESEARCH (TAG "..." MAILBOX a UIDVALIDITY ...) UID COUNT 2`, "OK ...")
 	c.send("B01 ESEARCH RETURN (UPDATE) SUBJECT 7\r\n")
 	c.expect("B01 OK ...")
 	s.deliver("ab", mail(7))
@@ -91,4 +95,22 @@ func TestMailboxesOfASearchAreBounded(t *testing.T) {
 	c.cmd("CREATE a/b").ok()
 	c.cmd("ESEARCH IN (personal) ALL").no("[LIMIT] ...")
 	c.cmd("ESEARCH IN (mailboxes (INBOX a/b)) ALL").ok()
+}
+
+// TestESearchNeedsLookup: a mailbox of somebody else that LIST hides is searched only when it is selected or named itself (RFC 7377 section 2.2).
+func TestESearchNeedsLookup(t *testing.T) {
+	s := share(t)
+	s.do(alice, account.CreateMailbox{Name: "secret"})
+	doortest.Deliver(t, s.Accounts, s.ids[alice], "secret", mail(1))
+	s.grant(alice, "INBOX", bob, "lr")
+	s.grant(alice, "secret", bob, "r")
+	b := s.as(bob)
+	const secret = `"Other Users/alice@example.org/secret"`
+	b.cmd("SUBSCRIBE %s", secret)
+	for _, hidden := range []string{`subtree "Other Users"`, `subtree-one "Other Users/alice@example.org"`, "subtree " + secret, "subscribed personal"} {
+		b.cmd("ESEARCH IN (%s) ALL", hidden).want("OK ESEARCH completed")
+	}
+	b.cmd("ESEARCH IN (mailboxes %s) ALL", secret).want(`* ESEARCH (TAG ... MAILBOX `+secret+` ...) UID ALL 1`, "OK ESEARCH completed")
+	b.cmd("SELECT %s", secret).ok()
+	b.cmd("ESEARCH IN (selected inboxes) ALL").want(`* ESEARCH (TAG ... MAILBOX `+secret+` ...) UID ALL 1`, "OK ESEARCH completed")
 }

@@ -55,6 +55,9 @@ func (s *selected) changes() <-chan struct{} {
 
 // deselect leaves the selected mailbox, if there is one.
 func (c *conn) deselect() {
+	if c.sel != nil && c.notify != nil {
+		c.notify.leave(c.sel)
+	}
 	if c.sel != nil && c.sel.watch != nil {
 		c.sel.watch.Close()
 	}
