@@ -76,10 +76,8 @@ func TestKilledWhileScriptsSend(t *testing.T) {
 			}
 		}
 		for _, id := range sent {
-			switch n := answers[id]; {
-			case n > 1:
-				t.Fatalf("%s had %d answers", id, n)
-			case n == 0:
+			switch {
+			case answers[id] == 0:
 				missing = id + " had no answer"
 			case peer.took[id+"@sender"] == 0:
 				missing = id + " was not sent on"
@@ -105,11 +103,28 @@ func TestKilledWhileScriptsSend(t *testing.T) {
 		}
 	}
 	peer.mu.Lock()
+	defer peer.mu.Unlock()
+	more := 0
 	for _, id := range sent {
-		if n := peer.took[id+"@sender"]; n != 1 && (n != 2 || !again[id]) {
-			t.Errorf("%s was sent on %d times", id, n)
+		most := 1
+		if again[id] {
+			most = 2
+		}
+		more += max(peer.took[id+"@sender"]-most, 0)
+	}
+	distinct := map[string]bool{}
+	all := 0
+	for id, text := range peer.all {
+		if found := answered.FindStringSubmatch(text); found != nil && strings.Contains(text, "\r\nAuto-Submitted: auto-replied\r\n") {
+			if distinct[found[1]] {
+				t.Errorf("%s had two answers", found[1])
+			}
+			distinct[found[1]] = true
+			all += peer.took[id] - 1
 		}
 	}
-	peer.mu.Unlock()
+	if doubt := s.inDoubt(); more+all > doubt { // A message that is on its way to the peer while the process dies may come to it twice.
+		t.Errorf("%d messages and %d answers came too often, and of %d attempts the server did not know the end", more, all, doubt)
+	}
 	s.clean()
 }
