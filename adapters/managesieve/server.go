@@ -75,16 +75,9 @@ func (s *Server) Serve(ctx context.Context, inner net.Listener, implicitTLS bool
 	if implicitTLS {
 		return domain.Errorf(domain.Invalid, "ManageSieve has no implicit TLS")
 	}
-	lines := netline.Config{
-		Limits:  s.limits.Line,
-		Proxies: s.cfg.Proxies,
-		Logger:  s.cfg.Logger,
-		OnOpen:  func(*netline.Conn) { s.cfg.Metrics.Connected() },
-		OnClose: func(*netline.Conn) { s.cfg.Metrics.Disconnected() },
-		OnLimit: s.cfg.Metrics.Refused,
-		Refusal: "BYE (TRYLATER) \"too many connections\"\r\n",
-	}
-	lines.Limits.Idle = s.limits.Login
+	lines := netline.Sessions(s.limits.Line, s.limits.Login, s.cfg.Metrics)
+	lines.Proxies, lines.Logger = s.cfg.Proxies, s.cfg.Logger
+	lines.Refusal = "BYE (TRYLATER) \"too many connections\"\r\n"
 	return s.service.Serve(ctx, inner, lines, func(ctx context.Context, accepted *netline.Conn) { newConn(s, accepted).serve(ctx) })
 }
 

@@ -25,6 +25,12 @@ func (NoMetrics) Refused()                              {}
 func (NoMetrics) LoggedIn(bool)                         {}
 func (NoMetrics) Answered(_, _ string, _ time.Duration) {}
 
+// Sessions gives the Config of a listener whose connections are sessions: m hears of them, and before its login each may be silent for login.
+func Sessions(limits Limits, login time.Duration, m Metrics) Config {
+	limits.Idle = login
+	return Config{Limits: limits, OnOpen: func(*Conn) { m.Connected() }, OnClose: func(*Conn) { m.Disconnected() }, OnLimit: m.Refused}
+}
+
 const (
 	readBuffer  = 4 << 10
 	writeBuffer = 16 << 10

@@ -74,15 +74,8 @@ func (s *Server) Serve(ctx context.Context, inner net.Listener, implicitTLS bool
 	if implicitTLS && s.cfg.TLS == nil {
 		return domain.Errorf(domain.Invalid, "implicit TLS needs a certificate")
 	}
-	lines := netline.Config{
-		Limits:  s.limits.Line,
-		Proxies: s.cfg.Proxies,
-		Logger:  s.cfg.Logger,
-		OnOpen:  func(*netline.Conn) { s.cfg.Metrics.Connected() },
-		OnClose: func(*netline.Conn) { s.cfg.Metrics.Disconnected() },
-		OnLimit: s.cfg.Metrics.Refused,
-	}
-	lines.Limits.Idle = s.limits.Login
+	lines := netline.Sessions(s.limits.Line, s.limits.Login, s.cfg.Metrics)
+	lines.Proxies, lines.Logger = s.cfg.Proxies, s.cfg.Logger
 	if !implicitTLS {
 		lines.Refusal = "-ERR [SYS/TEMP] too many connections\r\n"
 	}

@@ -251,16 +251,24 @@ func (c *consumer) info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
 	return found.CachedInfo(), nil
 }
 
+// pinned names the pin of whoever is given the messages; empty if nobody is. There is one group.
+func pinned(info *jetstream.ConsumerInfo) string {
+	for _, group := range info.PriorityGroups {
+		if group.PinnedClientID != "" {
+			return group.PinnedClientID
+		}
+	}
+	return ""
+}
+
 // inherit makes what a predecessor left without acknowledgement deliverable now rather than after Limits.AckWait, if nobody is pinned.
 func (c *consumer) inherit(ctx context.Context) error {
 	info, err := c.info(ctx)
 	if err != nil || info.NumAckPending == 0 {
 		return err
 	}
-	for _, group := range info.PriorityGroups {
-		if group.PinnedClientID != "" {
-			return nil
-		}
+	if pinned(info) != "" {
+		return nil
 	}
 	return c.reset(ctx)
 }
@@ -361,10 +369,8 @@ func (p *puller) release() {
 		return
 	}
 	var found idlePin
-	for _, group := range info.PriorityGroups {
-		if group.PinnedClientID != "" && info.NumPending > 0 && info.NumAckPending == 0 {
-			found = idlePin{id: group.PinnedClientID, delivered: info.Delivered.Consumer}
-		}
+	if id := pinned(info); id != "" && info.NumPending > 0 && info.NumAckPending == 0 {
+		found = idlePin{id: id, delivered: info.Delivered.Consumer}
 	}
 	if found.id == "" || found != p.idle {
 		p.idle = found
