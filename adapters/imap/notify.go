@@ -264,6 +264,7 @@ type notification struct {
 	metadata   account.Metadata // of the server, as this account sees it
 	seen       domain.Tx
 	mine       domain.UIDSet // messages that this session has put into the selected mailbox
+	owed       domain.UIDSet // new messages there that are still to be fetched for the client
 }
 
 // knownMailbox is a mailbox as the client was last told that it is.
@@ -294,6 +295,7 @@ func (n *notification) know(m *account.Mailbox) *knownMailbox {
 
 // leave takes note of what the client has been told of a mailbox while it was selected, so that what was held back is told like what comes after.
 func (n *notification) leave(sel *selected) {
+	n.mine, n.owed = nil, nil
 	var k *knownMailbox
 	if sel.owner.prefix == "" {
 		k, n.seen = n.known[sel.mailbox], 0

@@ -224,23 +224,27 @@ func (n *notification) compareSubscriptions(c *conn, s *account.State, found *ne
 	}
 }
 
-// sendNew fetches what the client wants to know of new messages that it did not put there itself (RFC 5465 section 5.2).
+// sendNew fetches what the client wants to know of new messages that it did not put there itself (RFC 5465 section 5.2), and of those of which it could not be
+// told before.
 func (c *conn) sendNew(ctx context.Context, arrived []domain.UID) error {
 	n := c.notify
 	if n == nil || len(n.selected.items) == 0 {
 		return nil
 	}
-	var set domain.UIDSet
 	for _, uid := range arrived {
 		if !n.mine.Contains(uid) {
-			set = set.Add(uid)
+			n.owed = n.owed.Add(uid)
 		}
 	}
 	n.mine = nil
+	if len(n.owed) == 0 {
+		return nil
+	}
 	f := newFetch(c, n.selected.items)
-	if err := f.run(ctx, set); err != nil {
+	if err := f.run(ctx, n.owed); err != nil {
 		return err
 	}
+	n.owed = nil
 	return f.failed
 }
 
