@@ -35,6 +35,7 @@ type command struct {
 	code, text string // of the tagged OK
 	answered   bool   // the command has written its own tagged OK
 	updated    bool   // the command has told all that has changed in the selected mailbox
+	late       error  // why it has not told all of it
 }
 
 // ok sets the response code (without brackets; may be empty) and the text of the tagged OK.
@@ -46,6 +47,7 @@ type spec struct {
 	states states // in which it may be given
 	uid    bool   // "UID name" exists as well
 	fresh  bool   // it shows what may just have been changed through another node of a cluster
+	asks   bool   // it does nothing but ask for what has changed
 	writes bool   // it changes the selected mailbox, so it is refused after EXAMINE
 	// numbered commands speak of sequence numbers: no EXPUNGE may come while one runs, unless it is the UID form
 	// (RFC 9051 section 7.5.1).

@@ -3,6 +3,7 @@ package imap
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
@@ -51,7 +52,8 @@ func (c *conn) offers(d *wire.Decoder, capability string) bool {
 	return !c.without[capability] || d.Fail(wire.Syntaxf("%s is not available", capability))
 }
 
-// expectModSeq reads a mod-sequence, zero included (RFC 7162 section 7, mod-sequence-valzer).
+// expectModSeq reads a mod-sequence, zero included (RFC 7162 section 7, mod-sequence-valzer). Clients that know none yet send zero also where section 7 wants
+// mod-sequence-value, which has none, and mean all that there ever was.
 func expectModSeq(d *wire.Decoder, tx *domain.Tx) bool {
 	var n int64 // mod-sequences have 63 bits.
 	ok := d.ExpectNumber64(&n)
@@ -70,6 +72,9 @@ func parseModified(p *searchParser) (search.Key, bool) {
 		var entry, kind string
 		if !p.d.ExpectString(&entry) || !p.d.ExpectSP() || !p.d.ExpectName(&kind) || !p.d.ExpectSP() {
 			return nil, false
+		}
+		if !strings.HasPrefix(strings.ToLower(entry), "/flags/") { // section 7, entry-flag-name.
+			return nil, p.d.Fail(wire.Syntaxf("only flags have mod-sequences"))
 		}
 		if !slices.Contains([]string{"PRIV", "SHARED", "ALL"}, kind) {
 			return nil, p.d.Fail(wire.Syntaxf("the type of an entry is priv, shared or all"))

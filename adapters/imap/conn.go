@@ -222,21 +222,37 @@ func (c *conn) run(ctx context.Context) error {
 		if fatal := c.fatal(ctx, err); fatal != nil {
 			return fatal
 		}
-		// On a full disk the state, which was given up with the change, takes long to be had again: the answer comes first.
-		if c.sel != nil && !cmd.updated && c.dec.Ended() && !noRoom(err) {
-			err = cmp.Or(err, c.update(ctx, !c.numbered && (cmd.uid || !known.numbered)))
-		}
-		if err == nil && c.sel != nil {
-			c.settle(cmd)
-		}
-		if err == nil {
-			err = c.tellOthers(ctx)
-		}
-		if c.changed = false; c.sel != nil {
-			c.sel.answered = c.sel.seen
-		}
+		err = c.tellRest(ctx, cmd, known, err)
 	}
 	return c.answer(ctx, cmd, tag, name, start, err)
+}
+
+// tellRest tells, before a command is answered, what else has changed, and gives the error that is to be answered. Of what a command has done, OK tells, also when
+// the rest cannot be told now: the session's view of the mailboxes stays as its client was told, so all of it comes later.
+func (c *conn) tellRest(ctx context.Context, cmd *command, known *spec, err error) error {
+	late := cmd.late
+	// On a full disk the state, which was given up with the change, takes long to be had again: the answer comes first.
+	if c.sel != nil && !cmd.updated && c.dec.Ended() && !noRoom(err) {
+		late = c.update(ctx, !c.numbered && (cmd.uid || !known.numbered))
+	}
+	if err == nil && late == nil {
+		if c.sel != nil {
+			c.settle(cmd)
+		}
+		late = c.tellOthers(ctx)
+	}
+	if c.sel != nil {
+		c.sel.answered = c.sel.seen
+	}
+	if late == nil { // else what the session itself has done is still to be told.
+		c.changed = false
+		return err
+	}
+	if err == nil && !known.asks && c.fatal(ctx, late) == nil {
+		c.log.Warn("what has changed is told later", "command", cmd.name, "account", c.id, "error", late)
+		return nil
+	}
+	return cmp.Or(err, late)
 }
 
 func (c *conn) wrongState(known *spec) error {

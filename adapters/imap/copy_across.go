@@ -219,7 +219,8 @@ func (c *conn) undo(ctx context.Context, to owner, target domain.MailboxID, arri
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.server.limits.Work)
 	defer cancel()
-	_, err := c.accounts.Do(ctx, to.id, "imap:"+c.login, account.Expunge{Mailbox: target, UIDs: arrived, Any: true})
+	done, err := c.accounts.Do(ctx, to.id, "imap:"+c.login, account.Expunge{Mailbox: target, UIDs: arrived, Any: true})
+	c.did(to, done.Events)
 	if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Erased) {
 		return nil
 	}

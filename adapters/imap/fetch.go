@@ -177,8 +177,7 @@ func runFetch(ctx context.Context, c *conn, cmd *command) error {
 			err = failed
 		}
 		if c.quiet(newFlags) && err == nil { // what the client does itself it hears of.
-			cmd.updated = true
-			err = c.refresh(ctx, refresh{expunges: cmd.uid, answer: seen})
+			cmd.updated, cmd.late = true, c.refresh(ctx, refresh{expunges: cmd.uid, answer: seen})
 		}
 	}
 	switch {

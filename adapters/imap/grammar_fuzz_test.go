@@ -87,7 +87,7 @@ func FuzzSort(f *testing.F) {
 			t.Errorf("%q asks for nothing or for two things: %+v", text, r)
 		}
 		c = parserOf(text + "\r\n")
-		filters, ok := sources(c.dec)
+		filters, ok := sources(c.dec, Namespaces{}.withDefaults())
 		if c.dec.Err() == nil != ok {
 			t.Errorf("%q: %v with the error %v", text, ok, c.dec.Err())
 		}

@@ -55,6 +55,9 @@ func (c *conn) pushWhile(ctx context.Context, expunges bool, read func() error) 
 	go func() { ended <- read() }()
 	again := time.After(0)
 	for {
+		if again == nil {
+			again = c.notify.again()
+		}
 		select {
 		case <-c.watch.C:
 		case <-c.sel.changes():

@@ -68,7 +68,7 @@ func (r *listRequest) others(ctx context.Context, c *conn) (*catalogue, error) {
 	if c.without[aclName] || !r.mayMatchBelow(c.server.namespaces.Others) && !r.mayMatchBelow(c.server.namespaces.Shared) {
 		return all, nil
 	}
-	owners, err := c.sharers(ctx)
+	owners, _, err := c.sharers(ctx)
 	if err != nil {
 		return nil, err
 	}

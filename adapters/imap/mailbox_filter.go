@@ -12,8 +12,8 @@ type mailboxFilter struct {
 	names map[string]bool // of the last three
 }
 
-// expect reads a filter.
-func (f *mailboxFilter) expect(d *wire.Decoder) bool {
+// expect reads a filter. A name in another's namespace means the mailbox that SELECT finds by it, and one's own of just that name, too.
+func (f *mailboxFilter) expect(d *wire.Decoder, n Namespaces) bool {
 	if !d.ExpectName(&f.kind) {
 		return false
 	}
@@ -27,6 +27,7 @@ func (f *mailboxFilter) expect(d *wire.Decoder) bool {
 			var name string
 			ok := d.ExpectMailbox(&name)
 			f.names[account.CanonicalName(name)] = true
+			f.names[n.canonical(name)] = true
 			return ok
 		}
 		if !d.ExpectSP() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/streampost/streampost/adapters/imap/wire"
 	"github.com/streampost/streampost/domain"
@@ -113,7 +112,7 @@ func (r *notifyRequest) parseGroup(c *conn, d *wire.Decoder, g *eventGroup) bool
 		return false
 	}
 	g.delayed = d.Follows("SELECTED-DELAYED ")
-	if !g.filter.expect(d) || !d.ExpectSP() {
+	if !g.filter.expect(d, c.server.namespaces) || !d.ExpectSP() {
 		return false
 	}
 	if g.filter.kind == "INBOXES" { // RFC 5465 section 6.3: a detail in an address delivers to any mailbox, so all of them are inboxes.
@@ -258,12 +257,14 @@ type notification struct {
 	sharing  *door.Watch        // of who begins to share with the user
 	sharers  []domain.AccountID // who did when others were last looked for
 	unlooked bool               // subscriptions have changed since
+	finding  pause              // after not all of them could be found
 
 	known      map[domain.MailboxID]*knownMailbox
 	subscribed map[string]bool
 	metadata   account.Metadata // of the server, as this account sees it
 	seen       domain.Tx
 	mine       domain.UIDSet // messages that this session has put into the selected mailbox
+	owed       domain.UIDSet // new messages there that are still to be fetched for the client
 }
 
 // knownMailbox is a mailbox as the client was last told that it is.
@@ -275,6 +276,7 @@ type knownMailbox struct {
 	judged   domain.UID // UIDNEXT when modseq was looked at: changes above are arrivals
 	metadata account.Metadata
 	closed   bool // the user sees it, and may not read it
+	unseen   bool // this session has made it, and it was not looked at since
 	left     bool // it was selected until now: the rest is as the session last showed it
 }
 
@@ -293,6 +295,7 @@ func (n *notification) know(m *account.Mailbox) *knownMailbox {
 
 // leave takes note of what the client has been told of a mailbox while it was selected, so that what was held back is told like what comes after.
 func (n *notification) leave(sel *selected) {
+	n.mine, n.owed = nil, nil
 	var k *knownMailbox
 	if sel.owner.prefix == "" {
 		k, n.seen = n.known[sel.mailbox], 0
@@ -333,6 +336,3 @@ func (n *notification) wants(s *account.State, m *account.Mailbox) (all events) 
 	}
 	return all
 }
-
-// parent gives the name one level up; "" at the top.
-func parent(name string) string { return name[:max(0, strings.LastIndexByte(name, '/'))] }

@@ -1,15 +1,12 @@
 package imap
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
-	"github.com/streampost/streampost/domain/event"
 )
 
 // notice is one thing to tell: a LIST response or a STATUS response.
@@ -200,56 +197,6 @@ func (k *knownMailbox) flagsChanged(m *account.Mailbox) bool {
 	return slices.ContainsFunc(m.Modified[:old], func(tx domain.Tx) bool { return tx > k.modseq })
 }
 
-// compareNames finds mailboxes that were made, deleted or renamed (RFC 5465 section 5.4).
-func (n *notification) compareNames(c *conn, s *account.State, found *news) {
-	var affected []notice
-	list := func(name, oldName string) {
-		if n.wants(s, &account.Mailbox{Name: name})&mailboxNames != 0 || oldName != "" && n.wants(s, &account.Mailbox{Name: oldName})&mailboxNames != 0 {
-			affected = append(affected, notice{listing: c.listName(s, name), oldName: oldName})
-		}
-	}
-	renamed := map[string]string{} // old names by new ones
-	for id, k := range n.known {
-		switch m := s.Mailboxes[id]; {
-		case m == nil:
-			found.known[id] = nil
-			list(k.name, "")
-			list(parent(k.name), "")
-		case m.Name != k.name:
-			renamed[m.Name] = k.name
-		}
-	}
-	for now, was := range renamed {
-		if !wentAlong(renamed, now, was) {
-			list(now, was)
-		}
-	}
-	for id, m := range s.Mailboxes {
-		if n.known[id] == nil {
-			list(m.Name, "")
-			list(parent(m.Name), "")
-		}
-	}
-	slices.SortFunc(affected, func(a, b notice) int {
-		return cmp.Or(cmp.Compare(a.listing.name, b.listing.name), -cmp.Compare(a.oldName, b.oldName))
-	})
-	for i, a := range affected { // what stands twice is told once.
-		if a.listing.name != "" && (i == 0 || affected[i-1].listing.name != a.listing.name) {
-			found.notices = append(found.notices, a)
-		}
-	}
-}
-
-// wentAlong reports whether a mailbox has another name because one above it has (RFC 5465 section 5.4).
-func wentAlong(renamed map[string]string, now, was string) bool {
-	for up, old := parent(now), parent(was); up != "" && old != "" && now[len(up):] == was[len(old):]; up, old = parent(up), parent(old) {
-		if renamed[up] == old {
-			return true
-		}
-	}
-	return false
-}
-
 // compareSubscriptions finds names that were subscribed or no longer are (RFC 5465 section 5.5).
 func (n *notification) compareSubscriptions(c *conn, s *account.State, found *news) {
 	var changed []string
@@ -272,103 +219,32 @@ func (n *notification) compareSubscriptions(c *conn, s *account.State, found *ne
 			return g.events&subscriptions != 0 && (g.filter.kind == "SUBSCRIBED" || g.filter.matches(s, &account.Mailbox{Name: name}, 0))
 		}) {
 			_, mine := s.Mailbox(name)
-			found.notices = append(found.notices, notice{listing: c.listName(s, name), others: !mine})
+			found.notices = append(found.notices, notice{listing: c.listName(c.self(), s, name, s.Subscribed[name]), others: !mine})
 		}
 	}
 }
 
-// listName gives the LIST response for a name, with or without a mailbox.
-func (c *conn) listName(s *account.State, name string) *listing {
-	if m, ok := s.Mailbox(name); ok {
-		l := c.listOne(c.self(), s, m, s.Subscribed[m.Name])
-		return &l
-	}
-	below := false
-	for _, other := range s.Mailboxes {
-		below = below || strings.HasPrefix(other.Name, name+"/")
-	}
-	l := listing{name: name, attributes: attributes(false, "", below)}
-	if s.Subscribed[name] {
-		l.attributes = append(l.attributes, `\Subscribed`)
-	}
-	return &l
-}
-
-// own takes note of what this session has done itself, of which it needs no notice (RFC 5465 section 5).
-func (n *notification) own(selected domain.MailboxID, facts []event.Event) {
-	arrive := func(mailbox domain.MailboxID, first domain.UID, count int) {
-		if mailbox == selected && len(n.selected.items) > 0 {
-			n.mine = n.mine.AddRange(first, first+domain.UID(count)-1)
-		}
-		if k := n.known[mailbox]; k != nil && k.next == first {
-			k.next += domain.UID(count)
-			k.messages += int64(count)
-		}
-	}
-	leave := func(mailbox domain.MailboxID, count int) {
-		if k := n.known[mailbox]; k != nil {
-			k.messages -= int64(count)
-		}
-	}
-	for _, fact := range facts {
-		switch e := fact.(type) {
-		case *event.MailboxCreated:
-			n.known[e.Mailbox] = &knownMailbox{name: e.Name, next: 1, judged: 1}
-		case *event.MailboxRenamed:
-			if k := n.known[e.Mailbox]; k != nil {
-				k.name = e.Name
-			}
-		case *event.MailboxDeleted:
-			delete(n.known, e.Mailbox)
-		case *event.SubscriptionChanged:
-			if delete(n.subscribed, e.Name); e.Subscribed {
-				n.subscribed[e.Name] = true
-			}
-			n.unlooked = true
-		case *event.MetadataChanged:
-			if !n.annotates() {
-				continue
-			}
-			of := &n.metadata
-			if k := n.known[e.Mailbox]; k != nil {
-				of = &k.metadata
-			} else if e.Mailbox != 0 {
-				continue
-			}
-			if delete(*of, e.Entry); !e.Removed {
-				if *of == nil {
-					*of = account.Metadata{}
-				}
-				(*of)[e.Entry] = e.Value
-			}
-		case *event.MessageAdded:
-			arrive(e.Mailbox, e.UID, 1)
-		case *event.MessagesCopied:
-			arrive(e.To, e.First, e.UIDs.Len())
-		case *event.MessagesMoved:
-			arrive(e.To, e.First, e.UIDs.Len())
-			leave(e.From, e.UIDs.Len())
-		}
-	}
-}
-
-// sendNew fetches what the client wants to know of new messages that it did not put there itself (RFC 5465 section 5.2).
+// sendNew fetches what the client wants to know of new messages that it did not put there itself (RFC 5465 section 5.2), and of those of which it could not be
+// told before.
 func (c *conn) sendNew(ctx context.Context, arrived []domain.UID) error {
 	n := c.notify
 	if n == nil || len(n.selected.items) == 0 {
 		return nil
 	}
-	var set domain.UIDSet
 	for _, uid := range arrived {
 		if !n.mine.Contains(uid) {
-			set = set.Add(uid)
+			n.owed = n.owed.Add(uid)
 		}
 	}
 	n.mine = nil
+	if len(n.owed) == 0 {
+		return nil
+	}
 	f := newFetch(c, n.selected.items)
-	if err := f.run(ctx, set); err != nil {
+	if err := f.run(ctx, n.owed); err != nil {
 		return err
 	}
+	n.owed = nil
 	return f.failed
 }
 

@@ -306,3 +306,18 @@ func TestNotifyAfterUnselect(t *testing.T) {
 	s.deliver("INBOX", mail(6))
 	c.expect("* STATUS INBOX (UIDVALIDITY ... MESSAGES 5 UIDNEXT 7)")
 }
+
+// TestCloseTellsNothing of what it expunges, not by NOTIFY either (RFC 9051 section 6.4.1, RFC 5465 section 5), and one that fails leaves the mailbox selected.
+func TestCloseTellsNothing(t *testing.T) {
+	s := start(t)
+	s.fill(3)
+	c := s.login()
+	c.cmd("NOTIFY SET (personal (MessageNew MessageExpunge FlagChange))").ok()
+	c.cmd("SELECT INBOX").ok()
+	c.cmd(`STORE 1,3 +FLAGS.SILENT (\Deleted)`).ok()
+	s.failing(func() doortest.Fault { return doortest.LostKept }, func() { c.cmd("CLOSE").no("[UNAVAILABLE] ...") })
+	c.cmd("CLOSE").want("OK CLOSE completed")
+	c.cmd("NOOP").want("OK NOOP completed")
+	s.deliver("INBOX", mail(4))
+	c.expect("* STATUS INBOX (UIDVALIDITY ... MESSAGES 2 UIDNEXT 5)")
+}

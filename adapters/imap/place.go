@@ -38,6 +38,20 @@ func (n Namespaces) of(a door.Account) string {
 	return n.Others + a.Login + "/"
 }
 
+// canonical gives the form in which names are compared, of names in these namespaces too: "Other Users/bob@example.org/inbox" is bob's INBOX
+// (RFC 9051 section 5.1).
+func (n Namespaces) canonical(name string) string {
+	name = account.CanonicalName(name)
+	for _, prefix := range []string{n.Others, n.Shared} {
+		if rest, is := below(name, prefix); is {
+			if login, local := cutLogin(rest); local != "" {
+				return prefix + login + "/" + account.CanonicalName(local)
+			}
+		}
+	}
+	return name
+}
+
 // owner is an account whose mailboxes a session reaches.
 type owner struct {
 	id     domain.AccountID
@@ -131,23 +145,25 @@ func (c *conn) sharer(ctx context.Context, login string) (door.Account, error) {
 }
 
 // sharers gives the accounts that have given the user rights. While not all are known, it gives those that are: one's own mail does not wait for others'.
-func (c *conn) sharers(ctx context.Context) (all []owner, err error) {
+func (c *conn) sharers(ctx context.Context) (found []owner, all bool, err error) {
 	ids, unsure := c.accounts.Sharing(ctx, c.id)
 	if unsure != nil {
 		c.log.Warn("mailboxes of others may be missing from a list", "account", c.id, "error", unsure)
 	}
+	all = unsure == nil
 	for _, id := range ids[:min(len(ids), c.server.limits.Owners)] {
-		found, err := c.directory.Lookup(ctx, string(id))
+		of, err := c.directory.Lookup(ctx, string(id))
 		switch {
 		case err == nil:
-			all = append(all, owner{id, c.server.namespaces.of(found)})
+			found = append(found, owner{id, c.server.namespaces.of(of)})
 		case !domain.Is(err, domain.NotFound) && !domain.Is(err, domain.Erased):
+			all = false
 			if err := c.passOver(ctx, owner{id: id}, err); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 	}
-	return all, nil
+	return found, all, nil
 }
 
 // rights gives what the user may do with a mailbox of an account. It runs inside a View.
@@ -256,10 +272,6 @@ func (c *conn) doOn(ctx context.Context, o owner, f func(*account.State) (accoun
 			return c.as(o, wish), err
 		})
 	})
-	if len(done.Events) > 0 {
-		if c.changed = true; c.notify != nil && !c.foreign(o) {
-			c.notify.own(c.selectedID(), done.Events)
-		}
-	}
+	c.did(o, done.Events)
 	return done, c.unlessGone(o, err)
 }

@@ -46,7 +46,7 @@ type resync struct {
 }
 
 func (r *resync) parse(c *conn, d *wire.Decoder) bool {
-	if !d.ExpectSP() || !d.ExpectSpecial('(') || !d.ExpectNumber(&r.validity) || !d.ExpectSP() || !expectModSeq(d, &r.since) {
+	if !d.ExpectSP() || !d.ExpectSpecial('(') || !d.ExpectNumber(&r.validity) || r.validity == 0 && !d.Fail(wire.Syntaxf("no UIDVALIDITY is 0")) || !d.ExpectSP() || !expectModSeq(d, &r.since) {
 		return false
 	}
 	more := d.SP()
@@ -67,7 +67,7 @@ func (r *resync) parse(c *conn, d *wire.Decoder) bool {
 	return d.ExpectSpecial(')')
 }
 
-// expectKnown reads a set that a client knows, in which "*" is not allowed (RFC 7162 section 7).
+// expectKnown reads a set that a client knows, in which "*" is not allowed (RFC 7162 section 7). Nor is "$", which would be about the mailbox before.
 func expectKnown(d *wire.Decoder, known *domain.UIDSet) bool {
 	var set wire.NumSet
 	if !d.ExpectNumSet(&set) || set.Dynamic() && !d.Fail(wire.Syntaxf("known numbers are written out")) {

@@ -221,3 +221,19 @@ func TestDeletedMailboxVanishes(t *testing.T) {
 	s.login().cmd("DELETE a").ok()
 	c.cmd("NOOP").has("* VANISHED 1:2").ok()
 }
+
+// TestResyncGrammar: a UIDVALIDITY is nz-number, and known numbers are written out (RFC 7162 section 7).
+func TestResyncGrammar(t *testing.T) {
+	s := start(t)
+	c := s.aware()
+	for _, wrong := range []string{"(0 1)", "(1)", "(1 1 $)", "(1 1 *)", "(1 1 1:*)", "(1 1 (1:3 *))", "(1 1 1:3 (1))", "(1 9223372036854775808)", "(1 1 )"} {
+		c.cmd("SELECT INBOX (QRESYNC %s)", wrong).bad()
+	}
+	c.cmd("SELECT INBOX").ok()
+	for _, wrong := range []string{`"/flags/\\Seen" 1`, `"/flags/\\Seen" both 1`, `"/comment" all 1`, "9223372036854775808"} {
+		c.cmd("SEARCH MODSEQ %s", wrong).bad()
+	}
+	c.cmd(`SEARCH MODSEQ "/flags/\\Seen" all 0`).ok()
+	c.cmd("FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)").bad() // section 3.2.6: only UID FETCH
+	c.cmd("UID FETCH 1 FLAGS (VANISHED)").bad()            // and only with CHANGEDSINCE.
+}

@@ -24,7 +24,7 @@ func runESearch(ctx context.Context, c *conn, cmd *command) error {
 	if !d.ExpectSP() {
 		return d.Err()
 	}
-	filters, ok := sources(d)
+	filters, ok := sources(d, c.server.namespaces)
 	if !ok || !r.parseReturn(c, d) {
 		return d.Err()
 	}
@@ -88,7 +88,7 @@ func runESearch(ctx context.Context, c *conn, cmd *command) error {
 }
 
 // sources reads "IN", mailboxes and scope-options (RFC 7377 section 2.2), if they come next; without them the selected mailbox is meant.
-func sources(d *wire.Decoder) (filters []mailboxFilter, ok bool) {
+func sources(d *wire.Decoder, n Namespaces) (filters []mailboxFilter, ok bool) {
 	if !d.Follows("IN ") {
 		return []mailboxFilter{{kind: "SELECTED"}}, d.Err() == nil
 	}
@@ -101,7 +101,7 @@ func sources(d *wire.Decoder) (filters []mailboxFilter, ok bool) {
 			return d.Fail(wire.Syntaxf("unknown scope option"))
 		}
 		var f mailboxFilter
-		ok := f.expect(d)
+		ok := f.expect(d, n)
 		filters = append(filters, f)
 		return ok
 	}) {
@@ -170,7 +170,7 @@ func (c *conn) mailboxesOf(ctx context.Context, filters []mailboxFilter) (found 
 // searchedOwners gives the others whose mailboxes may be meant.
 func (c *conn) searchedOwners(ctx context.Context, filters []mailboxFilter) (owners []owner, err error) {
 	if slices.ContainsFunc(filters, func(f mailboxFilter) bool { return f.names != nil || f.kind == "SUBSCRIBED" }) && !c.without[aclName] {
-		if owners, err = c.sharers(ctx); err != nil {
+		if owners, _, err = c.sharers(ctx); err != nil {
 			return nil, err
 		}
 	}

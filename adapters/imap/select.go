@@ -179,13 +179,18 @@ func runClose(ctx context.Context, c *conn, cmd *command) error {
 		return cmd.dec.Err()
 	}
 	sel := c.sel
+	if cmd.name == "CLOSE" && !sel.readOnly && !sel.gone {
+		done, err := c.doOf(ctx, sel.owner, account.Expunge{Mailbox: sel.mailbox})
+		// Deleted meanwhile, or without the right "e" (RFC 4314 section 4): nothing is expunged.
+		if err != nil && !domain.Is(err, domain.NotFound) && !domain.Is(err, domain.Denied) {
+			return err // and the mailbox stays selected.
+		}
+		for _, e := range done.Events { // RFC 9051 section 6.4.1: of these nothing is told.
+			if gone, is := e.(*event.MessagesExpunged); is && gone.Mailbox == sel.mailbox {
+				sel.uids = slices.DeleteFunc(sel.uids, gone.UIDs.Contains)
+			}
+		}
+	}
 	c.deselect()
-	if cmd.name == "UNSELECT" || sel.readOnly || sel.gone {
-		return nil
-	}
-	_, err := c.doOf(ctx, sel.owner, account.Expunge{Mailbox: sel.mailbox})
-	if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Denied) { // deleted meanwhile, or without the right "e" (RFC 4314 section 4): nothing is expunged.
-		return nil
-	}
-	return err
+	return nil
 }

@@ -25,6 +25,7 @@ type selected struct {
 	ahead    bool           // it may have seen mod-sequences above told
 	shrunk   bool           // it was told of expunges, and not yet of the mod-sequence that goes with them
 	expunged bool           // uids holds messages that are gone, whose EXPUNGE had to wait
+	late     bool           // the last update could not tell everything
 	gone     bool           // the mailbox was deleted
 	examined bool           // EXAMINE
 	readOnly bool           // EXAMINE, or the rights let nothing be changed

@@ -10,8 +10,8 @@ func init() {
 	advertise("IMAP4rev2", always)
 	advertise("LITERAL+", always) // RFC 7888 section 5: it includes LITERAL-.
 	register(spec{name: "CAPABILITY", states: anyState, run: runCapability})
-	register(spec{name: "NOOP", states: anyState, fresh: true, run: runNoop})
-	register(spec{name: "CHECK", states: mailboxSelected, fresh: true, run: runNoop}) // RFC 3501 section 6.4.1: nothing here waits for a checkpoint.
+	register(spec{name: "NOOP", states: anyState, fresh: true, asks: true, run: runNoop})
+	register(spec{name: "CHECK", states: mailboxSelected, fresh: true, asks: true, run: runNoop}) // RFC 3501 section 6.4.1: nothing here waits for a checkpoint.
 	register(spec{name: "LOGOUT", states: anyState, run: runLogout})
 }
 

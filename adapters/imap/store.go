@@ -92,8 +92,8 @@ func runStore(ctx context.Context, c *conn, cmd *command) error {
 		cmd.ok("MODIFIED "+refused.String(), "some of the messages were changed since")
 	}
 	c.tellLimit(cmd, short)
-	cmd.updated = true
-	return c.refresh(ctx, show)
+	cmd.updated, cmd.late = true, c.refresh(ctx, show)
+	return nil
 }
 
 // before gives the flags from which a client foretells the result of a silent STORE. Messages that were changed since the client was last told

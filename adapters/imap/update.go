@@ -92,7 +92,8 @@ func (c *conn) refresh(ctx context.Context, r refresh) error {
 	if !d.gone {
 		sel.seen = d.tx
 	}
-	if len(d.arrived) > 0 {
+	sel.late = true
+	if !d.gone {
 		if err := c.sendNew(ctx, d.arrived); err != nil {
 			return err
 		}
@@ -104,6 +105,7 @@ func (c *conn) refresh(ctx context.Context, r refresh) error {
 	if err := c.updateContexts(ctx); err != nil {
 		return err
 	}
+	sel.late = false
 	return c.enc.Err()
 }
 
@@ -116,7 +118,7 @@ func (c *conn) compare(s *account.State, r refresh) (d difference) {
 	}
 	d.rights = c.rights(sel.owner, m)
 	changed := m.ModSeq > sel.seen || d.rights != sel.rights
-	if !changed && r.answer == nil && !(sel.expunged && r.expunges) {
+	if !changed && !sel.late && r.answer == nil && !(sel.expunged && r.expunges) {
 		return difference{nothing: true}
 	}
 	d.tx, d.modseq = s.Tx, m.ModSeq

@@ -16,12 +16,12 @@ import (
 //
 // It follows from the rows, which are read once, and from every entry since. What this node has written is known before its author hears that it is durable.
 type shares struct {
-	reading sync.Mutex // held while the rows are read
-	read    bool
-	failure error     // why they were not
-	failed  time.Time // when that was
+	mu      sync.Mutex
+	read    bool          // the rows were
+	reading chan struct{} // closed when the reading that is under way ends; nil while there is none
+	failure error         // why the last one failed
+	failed  time.Time     // when that was
 
-	mu     sync.Mutex
 	owners map[account.Identifier]map[domain.AccountID]struct{}
 	hopes  map[account.Identifier]*hope
 }
@@ -102,20 +102,55 @@ func (s *shares) of(id domain.AccountID) (owners []domain.AccountID) {
 }
 
 // Sharing gives the other accounts that have given somebody, or anyone, rights on a mailbox. Some may have none left. With an error, it gives those that are
-// known: domain.Unavailable while the rows that tell of all cannot be read.
+// known: domain.Unavailable while the rows that tell of all cannot be read, or when ctx ends before they are.
 func (a *Accounts) Sharing(ctx context.Context, id domain.AccountID) (owners []domain.AccountID, err error) {
+	err = a.readShares(ctx)
+	return a.shares.of(id), err
+}
+
+// readShares reads the rows unless they were. Everybody waits for the first reading, which takes LoadPatience at the most. After one that failed nobody reads for
+// as long, and then one caller does while the others go on with what is known.
+func (a *Accounts) readShares(ctx context.Context) error {
 	s := &a.shares
-	s.reading.Lock()
-	patience := a.setup.limits.LoadPatience
-	if !s.read && (s.failure == nil || a.setup.clock().Sub(s.failed) >= patience) { // One at a time waits, and not again and again.
-		waiting, cancel := context.WithTimeout(ctx, patience)
-		s.failure = classifyNil(a.views.Granted(waiting, s.add), "read who shares mailboxes")
-		s.read, s.failed = s.failure == nil, a.setup.clock()
-		cancel()
+	for {
+		s.mu.Lock()
+		failure, wait := s.failure, s.reading
+		switch late := a.setup.clock().Sub(s.failed) < a.setup.limits.LoadPatience; {
+		case s.read:
+			s.mu.Unlock()
+			return nil
+		case failure != nil && (late || wait != nil):
+			s.mu.Unlock()
+			return failure
+		case wait == nil:
+			s.reading = make(chan struct{})
+			s.mu.Unlock()
+			return a.readGranted(ctx)
+		}
+		s.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return classify(ctx.Err(), "read who shares mailboxes")
+		}
 	}
-	err = s.failure
-	s.reading.Unlock()
-	return s.of(id), err
+}
+
+// readGranted is one reading. That its caller has gone says nothing about the rows: the next one reads again.
+func (a *Accounts) readGranted(ctx context.Context) (err error) {
+	s := &a.shares
+	waiting, cancel := context.WithTimeout(ctx, a.setup.limits.LoadPatience)
+	defer cancel()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err == nil || ctx.Err() == nil {
+			s.read, s.failure, s.failed = err == nil, err, a.setup.clock()
+		}
+		close(s.reading)
+		s.reading = nil
+	}()
+	return classifyNil(a.views.Granted(waiting, s.add), "read who shares mailboxes")
 }
 
 // WatchSharing leaves a token where another watch does when an account begins to share with somebody, see Sharing. Close it.
