@@ -13,7 +13,7 @@ import (
 )
 
 // TestClusterGrows: a server that stands alone becomes the first node of three while mail comes in. Nothing that was accepted is missing or there twice, the
-// log is whole, every UID is the same message as before, and all nodes have the same rows.
+// log is whole, every UID is the same message as before, and all nodes have the same rows, also one that loses its own.
 func TestClusterGrows(t *testing.T) {
 	if os.Getenv("STREAMPOST_TEST_REPLICAS") == "" {
 		t.Skip("STREAMPOST_TEST_REPLICAS is not set")
@@ -83,6 +83,13 @@ func TestClusterGrows(t *testing.T) {
 	first.ready("")
 	load.end()
 	whole(t, all)
+	first.run("snapshot", "make", "alice@example.org")
+	third := all[2] // whose rows are lost takes what it can from the snapshot that another node made
+	third.kill(syscall.SIGTERM)
+	third.loseViews()
+	third.join()
+	third.ready("")
+	third.hydrated(1)
 	same(t, all)
 	for _, s := range all {
 		s.clean()

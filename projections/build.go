@@ -23,6 +23,7 @@ const (
 	Comparing  Phase = "comparing" // a verification, of rows with rows
 	Measuring  Phase = "measuring"
 	Refreshing Phase = "refreshing" // rows of single accounts, where they are
+	Hydrating  Phase = "hydrating"  // accounts take the rows of their snapshots
 )
 
 // Progress tells how far a rebuild or a comparison has come in a stream.
@@ -48,7 +49,9 @@ type build struct {
 	pause  time.Duration
 	old    map[*slot]*generation // whose place others have taken
 
-	presses bool // of the build's goroutine only: others wait for it
+	// Of the build's goroutine only.
+	presses bool // others wait for it
+	folds   bool // snapshots are of no use: rows that came from them were wrong
 
 	// Guarded by the group's lock.
 	waiting   int // callers of Rebuild
@@ -65,6 +68,7 @@ type part struct {
 	from     *generation        // what it is copied from, if it is
 	accounts []domain.AccountID // whose rows are made anew in the copy
 	started  bool               // by this process, from nothing
+	spared   bool               // it has rows that come from snapshots
 	err      error              // why this part failed, once the build is done
 	ended    bool               // it failed, or is switched in
 }
@@ -246,6 +250,9 @@ func (b *build) try(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.spare(ctx); err != nil {
+		return err
+	}
 	verified, settled, closing := !b.opt.Verify, false, 0
 	for {
 		works := b.works()
@@ -301,7 +308,7 @@ func (b *build) open(ctx context.Context, p *part) error {
 		} else if err != nil {
 			return err
 		} else {
-			b.g.publish(func() { p.gen.head = again.head })
+			b.g.publish(func() { p.gen.head, p.gen.ahead = again.head, again.ahead })
 			return nil
 		}
 	}
@@ -327,7 +334,7 @@ func (b *build) forgo(p *part, away func(context.Context, Generation) error) {
 		if p.gen != p.slot.live {
 			gen = p.gen
 		}
-		p.gen, p.from = nil, nil
+		p.gen, p.from, p.spared = nil, nil, false
 	})
 	if gen != nil {
 		p.slot.retire(gen, away)

@@ -19,6 +19,7 @@ type work struct {
 	// finish runs in the transaction after the entries; it may change the head. It may be nil.
 	finish func(ctx context.Context, tx Tx, h *head) error
 	gone   func() []domain.AccountID // erased ones of which readable entries may still come; may be nil
+	passed bool                      // the batch may have passed accounts that were ahead
 	err    error                     // how the batch went
 }
 
@@ -91,6 +92,9 @@ func (g *group) commit(ctx context.Context, works []*work, entries []streams.Ent
 			if w.err == nil {
 				g.mu.Lock()
 				w.gen.head = h
+				if w.passed {
+					w.gen.passed()
+				}
 				g.mu.Unlock()
 			}
 		})
@@ -119,6 +123,14 @@ func (w *work) fold(ctx context.Context, tx Tx, entries []streams.Entry) (head, 
 		if e.Seq <= h.seq {
 			continue
 		}
+		known, err := w.gen.knows(e)
+		if err != nil {
+			return h, &entryError{i, err}
+		}
+		if known {
+			h.seq = e.Seq
+			continue
+		}
 		if slices.Contains(gone, e.Account) {
 			erased := *e
 			erased.Transaction, erased.Erased = nil, true
@@ -139,6 +151,9 @@ func (w *work) fold(ctx context.Context, tx Tx, entries []streams.Entry) (head, 
 		if err := w.finish(ctx, tx, &h); err != nil {
 			return h, err
 		}
+	}
+	if w.passed, err = w.gen.passes(ctx, tx, h); err != nil {
+		return h, err
 	}
 	h.counted = h.seq
 	return h, writeHead(ctx, tx, h)

@@ -18,8 +18,8 @@ type Digested struct {
 	Projection string                    `json:"projection"`
 	Version    int                       `json:"version"`
 	Generation int                       `json:"generation"`
-	Seq        domain.Seq                `json:"seq"` // position of the last entry applied
-	Digests    map[string]account.Digest `json:"digests"`
+	Seq        domain.Seq                `json:"seq"`     // position of the last entry applied
+	Digests    map[string]account.Digest `json:"digests"` // without those of accounts that show more than Seq (Ahead)
 }
 
 // Digests reads what the live generations keep. It looks at no row. Errors: those of a Selection; domain.Unavailable.
@@ -45,6 +45,9 @@ func (r *Runner) Digests(ctx context.Context, sel Selection) (all []Digested, er
 
 // digests reads those of some accounts, or of all when none is named.
 func (s *slot) digests(ctx context.Context, accounts []domain.AccountID) (Digested, error) {
+	if err := s.wait(ctx, s.furthest(), true); err != nil {
+		return Digested{}, err
+	}
 	gen, release, err := s.use()
 	if err != nil {
 		return Digested{}, err
@@ -55,7 +58,15 @@ func (s *slot) digests(ctx context.Context, accounts []domain.AccountID) (Digest
 		if one.Seq, err = Position(ctx, r); err != nil {
 			return err
 		}
-		one.Digests, err = readDigests(ctx, r, accounts)
+		if one.Digests, err = readDigests(ctx, r, accounts); err != nil {
+			return err
+		}
+		ahead, err := readAhead(ctx, r)
+		for id, at := range ahead {
+			if at.Seq > one.Seq {
+				delete(one.Digests, string(id))
+			}
+		}
 		return err
 	})
 	return one, s.suspect(err)
@@ -296,7 +307,7 @@ func (c *count) one(ctx context.Context, id domain.AccountID) error {
 		}
 		var kept, rows map[string]account.Digest
 		var n int64
-		err := reader{s}.Snapshot(ctx, func(r Reader) (err error) {
+		err := reader{s: s}.Snapshot(ctx, func(r Reader) (err error) {
 			if kept, err = readDigests(ctx, r, only); err == nil {
 				rows, n, err = countRows(ctx, r.Query, s.projection, id)
 			}

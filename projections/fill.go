@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,9 @@ func (b *build) fill(ctx context.Context, after, upTo domain.Seq) error {
 	defer wg.Wait()
 	defer stop()
 	var reads atomic.Int64
-	wg.Go(func() { q.end(pour(reading, r.cfg.Log, b.g.stream, after, upTo, q, &reads)) })
+	wg.Go(func() {
+		q.end(pour(reading, r.readPast(reading, b.g.stream, after, upTo, known(b.works())), q, &reads))
+	})
 	began, from := time.Now(), after
 	links, step := newLinker(after), limits.BatchEntries
 	for {
@@ -124,12 +127,12 @@ func (b *build) add(ctx context.Context, links *linker, entries []streams.Entry)
 	return b.outcome(ctx, works)
 }
 
-// pour reads the log into a queue, and adds up the nanoseconds that reading and opening entries takes.
-func pour(ctx context.Context, log Log, stream string, after, upTo domain.Seq, q *queue, took *atomic.Int64) error {
+// pour puts what is read of the log into a queue, and adds up the nanoseconds that reading and opening entries takes.
+func pour(ctx context.Context, read iter.Seq2[streams.Entry, error], q *queue, took *atomic.Int64) error {
 	const chunk = 64
 	entries := make([]streams.Entry, 0, chunk)
 	began := time.Now()
-	for e, err := range log.Read(ctx, stream, after, upTo) {
+	for e, err := range read {
 		if err != nil {
 			return errors.Join(q.put(ctx, entries), err)
 		}
@@ -154,6 +157,10 @@ func (b *build) outcome(ctx context.Context, works []*work) error {
 		case w.err == nil:
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case p.spared && (errors.As(w.err, &damage) || errors.Is(w.err, ErrLog)):
+			b.folds = true
+			b.forgo(p, b.g.r.cfg.Views.Drop)
+			return domain.Wrap(domain.Unavailable, errors.New(w.err.Error()), "rows that come from snapshots are wrong: they are made anew from the log alone")
 		case errors.Is(w.err, ErrLog):
 			return w.err
 		case errors.As(w.err, &damage) && p.started:

@@ -44,7 +44,7 @@ func (r *Runner) Freeze(ctx context.Context, id domain.AccountID, f func(at doma
 	}
 	defer release()
 	for try := range freezeTries {
-		apart, err := freeze(ctx, slots, nil, f)
+		apart, err := freeze(ctx, id, slots, nil, f)
 		if err != nil || apart == "" {
 			return err
 		}
@@ -63,7 +63,7 @@ func (r *Runner) Freeze(ctx context.Context, id domain.AccountID, f func(at doma
 }
 
 // freeze opens a snapshot of each slot. It tells why it did not call f when it did not: a batch is being committed just then.
-func freeze(ctx context.Context, slots []*slot, frozen []Frozen, f func(domain.Seq, []Frozen) error) (apart string, err error) {
+func freeze(ctx context.Context, id domain.AccountID, slots []*slot, frozen []Frozen, f func(domain.Seq, []Frozen) error) (apart string, err error) {
 	if len(frozen) < len(slots) {
 		s := slots[len(frozen)]
 		gen, release, err := s.use()
@@ -72,7 +72,7 @@ func freeze(ctx context.Context, slots []*slot, frozen []Frozen, f func(domain.S
 		}
 		defer release()
 		err = gen.view.Snapshot(ctx, func(r Reader) error {
-			apart, err = freeze(ctx, slots, append(frozen, Frozen{s.projection, r}), f)
+			apart, err = freeze(ctx, id, slots, append(frozen, Frozen{s.projection, r}), f)
 			return err
 		})
 		return apart, s.suspect(err)
@@ -90,6 +90,13 @@ func freeze(ctx context.Context, slots []*slot, frozen []Frozen, f func(domain.S
 			return fmt.Sprintf("%s at %d, %s at %d", slots[0].name(), at, slots[i].name(), h.seq), nil
 		}
 		at = h.seq
+		ahead, err := readAhead(ctx, one.Rows)
+		if err != nil {
+			return "", err
+		}
+		if further := ahead[id].Seq; further > at {
+			return fmt.Sprintf("%s at %d, but at %d for the account, whose rows come from a snapshot", slots[i].name(), at, further), nil
+		}
 	}
 	return "", f(at, frozen)
 }

@@ -36,13 +36,16 @@ type group struct {
 	position domain.Seq      // up to which the log was applied
 	last     []streams.Entry // those that were applied last, as many as a switch applies at most, while something is built: it need not read the log then
 
-	mu      sync.Mutex // guards the fields below and those of the slots
-	state   State
-	err     error // why state is Retrying or Stopped
-	over    bool  // the projectors are shut down
-	current time.Time
-	reached domain.Seq    // position, for others; 0 while the group does not follow
-	changed chan struct{} // closed when anything above changes
+	mu        sync.Mutex // guards the fields below and those of the slots
+	state     State
+	err       error // why state is Retrying or Stopped
+	over      bool  // the projectors are shut down
+	current   time.Time
+	wanted    map[domain.AccountID]bool // accounts that go first
+	far       bool                      // catching up takes long
+	hydrating bool                      // rows are taken from snapshots
+	reached   domain.Seq                // position, for others; 0 while the group does not follow
+	changed   chan struct{}             // closed when anything above changes
 }
 
 // job runs on the group's goroutine. It tells whether the group must begin anew.
@@ -58,7 +61,7 @@ var errAgain = errors.New("the generations were changed")
 func newGroup(r *Runner, stream string, scope Scope, projections ...Projection) *group {
 	g := &group{
 		r: r, stream: stream, scope: scope, log: r.cfg.Logger.With("stream", stream), jobs: make(chan job), hurry: make(chan struct{}, 1),
-		alarm: make(chan struct{}, 1), ended: make(chan struct{}), state: Starting, changed: make(chan struct{}),
+		alarm: make(chan struct{}, 1), ended: make(chan struct{}), state: Starting, changed: make(chan struct{}), wanted: map[domain.AccountID]bool{},
 	}
 	for _, projection := range projections {
 		g.slots = append(g.slots, newSlot(g, projection))
@@ -203,7 +206,7 @@ func (g *group) follow(ctx context.Context) error {
 	g.publish(func() {
 		g.err, g.current, g.reached, g.state = nil, time.Now(), low, Live
 		if low < head {
-			g.state = CatchingUp
+			g.state, g.far = CatchingUp, head-low > domain.Seq(g.r.cfg.Limits.FarBehind)
 		}
 	})
 	release, err := g.turn(ctx, head-low)
@@ -211,6 +214,10 @@ func (g *group) follow(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	known, err := g.spare(ctx, works, head)
+	if err != nil {
+		return err
+	}
 	reading, stop := context.WithCancel(ctx)
 	limits := g.r.cfg.Limits
 	if g.silent { // small batches, so that work and rest alternate
@@ -224,7 +231,7 @@ func (g *group) follow(ctx context.Context) error {
 		if !g.silent {
 			from = min(low, g.notified)
 		}
-		q.end(g.r.cfg.Log.Follow(reading, g.stream, from, func(entries []streams.Entry) error { return q.put(reading, entries) }))
+		q.end(g.r.followPast(reading, g.stream, from, known, func(entries []streams.Entry) error { return q.put(reading, entries) }))
 	})
 	defer wg.Wait()
 	defer stop()
@@ -361,7 +368,7 @@ func (g *group) apply(ctx context.Context, entries []streams.Entry) error {
 	g.position = max(g.position, last.Seq)
 	g.publish(func() {
 		g.reached, g.current = g.position, time.Now()
-		if slices.ContainsFunc(g.slots, func(s *slot) bool { return s.build != nil }) {
+		if slices.ContainsFunc(g.slots, func(s *slot) bool { return s.build != nil }) && !slices.ContainsFunc(entries, closed) {
 			last := entries
 			if n := len(g.last); n > 0 && g.last[n-1].Seq+1 == entries[0].Seq { // nothing is missing between them
 				last = append(g.last, entries...)
@@ -419,7 +426,15 @@ func (g *group) report(entries []streams.Entry) {
 		return
 	}
 	g.notified = entries[len(entries)-1].Seq
+	if slices.ContainsFunc(entries, closed) { // of rows that nobody has read yet
+		if entries = slices.DeleteFunc(slices.Clone(entries), closed); len(entries) == 0 {
+			return
+		}
+	}
 	for _, f := range g.r.notify {
 		f(g.stream, entries)
 	}
 }
+
+// closed tells whether an entry was not opened.
+func closed(e streams.Entry) bool { return e.Closed }

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/streampost/streampost/domain"
+	"github.com/streampost/streampost/streams"
 )
 
 // head is how far a generation has come.
@@ -55,6 +56,7 @@ type generation struct {
 	Generation
 	view View
 	head
+	ahead map[domain.AccountID]streams.Position // as the table says, under the same rule as the head
 
 	readers int    // who use it now
 	gone    func() // what to do when none does any more; nil while it is in use
@@ -68,7 +70,9 @@ func (r *Runner) open(ctx context.Context, id Generation) (*generation, error) {
 	}
 	g := &generation{Generation: id, view: view}
 	err = view.Snapshot(ctx, func(r Reader) error {
-		g.head, err = readHead(ctx, r)
+		if g.head, err = readHead(ctx, r); err == nil {
+			g.ahead, err = readAhead(ctx, r)
+		}
 		return err
 	})
 	if err != nil {

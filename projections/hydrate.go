@@ -61,6 +61,8 @@ type Snapshot interface {
 
 // Snapshots is where the latest snapshot of each account is kept; package snapshots has one.
 type Snapshots interface {
+	// Each calls f with what every snapshot that can be opened holds, in no order.
+	Each(ctx context.Context, f func(Taken) error) error
 	// Open gives an account's. Errors: domain.NotFound, domain.Erased, domain.Corrupt, domain.Unavailable.
 	Open(ctx context.Context, id domain.AccountID) (Snapshot, error)
 }
@@ -82,7 +84,7 @@ type Hydrated struct {
 }
 
 // Hydrate makes an account's rows in all projections in lock-step from its latest snapshot and the rest of its log, or, when there is no snapshot that
-// can be used, from its whole log. It is for a node that has no rows of the account, or older ones than the snapshot: projecting of the stream stands
+// can be used, from its whole log. They show what they showed before, or what the snapshot shows when that is more (Ahead). Projecting of the stream stands
 // still meanwhile, and readers see the rows appear at once, in each projection for itself. Projections apart have no part in snapshots: Rebuild makes
 // theirs. Doing it again is harmless. Errors: domain.Corrupt when the log cannot be folded, domain.Unavailable.
 func (r *Runner) Hydrate(ctx context.Context, id domain.AccountID, from Snapshots) (done Hydrated, err error) {
@@ -145,7 +147,7 @@ func (r *Runner) refusal(id domain.AccountID, err error) {
 }
 
 // hydrate replaces an account's rows in some generations of one stream, each in a transaction of its own, by those of a snapshot and folds the
-// account's log on from there up to the generation's head. When the error says that the
+// account's log on from there up to what the rows showed before; the snapshot may show more than that. When the error says that the
 // snapshot is refused, they are to be folded from the log instead.
 func (r *Runner) hydrate(ctx context.Context, id domain.AccountID, works []*work, from Snapshots, progress func(domain.Seq)) (done Hydrated, err error) {
 	snapshot, err := from.Open(ctx, id)
@@ -157,7 +159,7 @@ func (r *Runner) hydrate(ctx context.Context, id domain.AccountID, works []*work
 	}
 	defer snapshot.Close()
 	taken := snapshot.Taken()
-	if err := r.accept(ctx, id, taken, works); err != nil {
+	if err := r.accept(ctx, id, taken); err != nil {
 		return done, err
 	}
 	release, err := r.writes.take(ctx, len(works))
@@ -171,7 +173,7 @@ func (r *Runner) hydrate(ctx context.Context, id domain.AccountID, works []*work
 	var all sync.WaitGroup
 	feeds := map[string]*feed{}
 	for _, w := range works {
-		f := &feed{work: w, id: id, digest: taken.Digests[w.slot.name()], chunks: make(chan Chunk, 4), entries: make(chan []streams.Entry, 2)}
+		f := &feed{work: w, id: id, digest: taken.Digests[w.slot.name()], at: taken.At, chunks: make(chan Chunk, 4), entries: make(chan []streams.Entry, 2)}
 		feeds[w.slot.name()] = f
 		all.Go(func() {
 			if w.err = f.run(inside); w.err != nil {
@@ -190,15 +192,19 @@ func (r *Runner) hydrate(ctx context.Context, id domain.AccountID, works []*work
 		}
 	})
 	all.Wait()
-	err = context.Cause(inside)
+	works[0].slot.group.publish(func() {
+		for _, f := range feeds {
+			done.Rows += f.rows
+			done.Tail = max(done.Tail, f.tail)
+			if f.work.err == nil { // it stays, whatever became of the others
+				f.work.gen.advanced(id, f.at)
+			}
+		}
+	})
 	if ctx.Err() != nil {
 		return done, ctx.Err()
 	}
-	for _, f := range feeds {
-		done.Rows += f.rows
-		done.Tail = max(done.Tail, f.tail)
-	}
-	if err == nil {
+	if err = context.Cause(inside); err == nil {
 		r.mu.Lock()
 		r.stats.Hydrated++
 		r.mu.Unlock()
@@ -221,17 +227,12 @@ func (b *build) hydrate(ctx context.Context, s *slot, gen *generation, id domain
 }
 
 // accept tells whether a snapshot is one of these projections, and of this log.
-func (r *Runner) accept(ctx context.Context, id domain.AccountID, taken Taken, works []*work) error {
+func (r *Runner) accept(ctx context.Context, id domain.AccountID, taken Taken) error {
 	if taken.Account != id {
 		return refused("it is that of account %s", taken.Account)
 	}
 	if err := r.current(id, taken); err != nil {
 		return err
-	}
-	for _, w := range works {
-		if w.gen.seq < taken.Seq {
-			return refused("it is of position %d, and the rows of %s have come to %d only", taken.Seq, w.slot.name(), w.gen.seq)
-		}
 	}
 	return r.known(ctx, taken)
 }
@@ -307,7 +308,10 @@ func (r *Runner) supply(ctx context.Context, snapshot Snapshot, taken Taken, fee
 	progress(taken.Seq)
 	upTo := domain.Seq(0)
 	for _, f := range feeds {
-		upTo = max(upTo, f.work.gen.seq)
+		upTo = max(upTo, f.work.gen.shown(taken.Account))
+	}
+	if upTo <= taken.Seq { // there is nothing between
+		return nil
 	}
 	links := newLinker(0)
 	links.last[taken.Account] = taken.At
@@ -349,7 +353,8 @@ func (r *Runner) supply(ctx context.Context, snapshot Snapshot, taken Taken, fee
 type feed struct {
 	work    *work
 	id      domain.AccountID
-	digest  account.Digest // of the rows in all chunks
+	digest  account.Digest   // of the rows in all chunks
+	at      streams.Position // which entry of the account they show, and then which one was folded last
 	chunks  chan Chunk
 	entries chan []streams.Entry
 	whole   bool // nothing was left out, once entries is closed
@@ -373,7 +378,10 @@ func (f *feed) run(ctx context.Context) error {
 			select {
 			case chunk, more := <-f.chunks:
 				if !more {
-					return f.fold(ctx, tx)
+					if err := f.fold(ctx, tx); err != nil {
+						return err
+					}
+					return f.work.gen.advance(ctx, tx, f.id, f.at)
 				}
 				if !tables[chunk.Table] {
 					return refused("projection %s has no table %s", s.name(), chunk.Table)
@@ -416,13 +424,14 @@ func (f *feed) fold(ctx context.Context, tx Tx) error {
 			return err
 		}
 		for i := range entries {
-			if entries[i].Seq > f.work.gen.seq {
+			if entries[i].Seq > f.work.gen.shown(f.id) {
 				break
 			}
 			if err := batch.Apply(ctx, &entries[i]); err != nil {
 				return f.blame(fmt.Errorf("projection %s, position %d: %w", f.work.slot.name(), entries[i].Seq, err))
 			}
 			f.tail++
+			f.at = entries[i].Position()
 		}
 		if err := batch.Flush(ctx); err != nil {
 			return f.blame(err)

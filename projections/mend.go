@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/streampost/streampost/domain"
@@ -106,17 +105,24 @@ func (g *group) heal(ctx context.Context, w *work, found *Damage) error {
 	return nil
 }
 
-// refold makes an account's rows anew, up to the head of the generation, in one transaction.
+// refold makes an account's rows anew, up to what they showed, in one transaction.
 func (s *slot) refold(ctx context.Context, gen *generation, id domain.AccountID, pace *pace, progress func(domain.Seq)) error {
-	err := gen.view.Update(ctx, func(tx Tx) error {
-		if err := clean(ctx, tx, s.projection, id, 0); err != nil {
+	var at streams.Position
+	err := gen.view.Update(ctx, func(tx Tx) (err error) {
+		if err = clean(ctx, tx, s.projection, id, 0); err != nil {
 			return err
 		}
-		return s.replay(ctx, tx, s.group.r.cfg.Log.ReadAccount(ctx, id, 0), gen.seq, pace, progress)
+		if at, err = s.replay(ctx, tx, id, gen.shown(id), pace, progress); err != nil {
+			return err
+		}
+		return gen.advance(ctx, tx, id, at)
 	})
 	var damage *Damage
 	if errors.As(err, &damage) {
 		return domain.Wrap(domain.Corrupt, errors.New(err.Error()), "the log contradicts itself")
+	}
+	if err == nil {
+		s.group.publish(func() { gen.advanced(id, at) })
 	}
 	return err
 }
@@ -131,8 +137,8 @@ func clean(ctx context.Context, tx Tx, projection Projection, id domain.AccountI
 	return tx.Restart(ctx, string(id), at)
 }
 
-// replay folds the entries of an account up to a position, and checks its chain from the beginning.
-func (s *slot) replay(ctx context.Context, tx Tx, entries iter.Seq2[streams.Entry, error], upTo domain.Seq, pace *pace, progress func(domain.Seq)) error {
+// replay folds the entries of an account up to a position, and checks its chain from the beginning. It tells where the chain stands then.
+func (s *slot) replay(ctx context.Context, tx Tx, id domain.AccountID, upTo domain.Seq, pace *pace, progress func(domain.Seq)) (at streams.Position, err error) {
 	var batch Batch
 	n, began := 0, time.Now()
 	flush := func() error {
@@ -149,34 +155,35 @@ func (s *slot) replay(ctx context.Context, tx Tx, entries iter.Seq2[streams.Entr
 	}
 	most := pace.batch(s.group.r.cfg.Limits.BatchEntries)
 	links := newLinker(0)
-	for e, err := range entries {
+	for e, err := range s.group.r.cfg.Log.ReadAccount(ctx, id, 0) {
 		if err != nil {
-			return err
+			return at, err
 		}
 		if e.Seq > upTo {
 			break
 		}
 		if err := links.check(&e); err != nil {
-			return err
+			return at, err
 		}
 		if batch == nil {
 			if batch, err = s.projection.Begin(ctx, tx); err != nil {
-				return err
+				return at, err
 			}
 		}
 		if err := batch.Apply(ctx, &e); err != nil {
-			return fmt.Errorf("projection %s, position %d: %w", s.name(), e.Seq, err)
+			return at, fmt.Errorf("projection %s, position %d: %w", s.name(), e.Seq, err)
 		}
+		at = e.Position()
 		if n++; n == most {
 			if err := flush(); err != nil {
-				return err
+				return at, err
 			}
 			if progress != nil {
 				progress(e.Seq)
 			}
 		}
 	}
-	return flush()
+	return at, flush()
 }
 
 // Drop removes what was ever readable of an account from the views and from their files. It is for accounts whose key is destroyed: it waits

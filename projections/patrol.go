@@ -129,7 +129,7 @@ func (r *Runner) accounts(ctx context.Context, stream string) ([]domain.AccountI
 				if len(table.Key) != 1 {
 					continue
 				}
-				rows, err := reader{s}.Query(ctx, "select account from "+table.Name)
+				rows, err := reader{s: s}.Query(ctx, "select account from "+table.Name)
 				if err != nil {
 					return nil, err
 				}

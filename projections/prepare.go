@@ -90,7 +90,7 @@ func (s *slot) choose(ctx context.Context, listed []Generation) error {
 	case driven != nil: // its head may have been written although the commit failed
 		again, err := g.r.open(ctx, driven.Generation)
 		if err == nil {
-			g.publish(func() { driven.head = again.head })
+			g.publish(func() { driven.head, driven.ahead = again.head, again.ahead })
 			return nil
 		}
 		if !errors.Is(err, ErrDamaged) {

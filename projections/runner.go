@@ -26,6 +26,7 @@ type Limits struct {
 	BackoffMax   time.Duration // longest such wait; 5 s
 	ApartShare   float64       // of one CPU's time in which projections apart work together while the CPUs are idle and nobody waits for them; 0.5
 	ApartLeast   float64       // and the share to which that falls while half of the CPUs or more are in use; 0.02
+	Spared       int           // transactions of an account that its snapshot must spare a node which returns, and a third of all that it shows; 1,000
 	InPlace      int           // transactions up to which the rows of one account are made anew where they are, in one SQL transaction; 2,000
 	VerifyEvery  time.Duration // in which every account is compared with the log once; 7 days, negative: never
 	CountEvery   time.Duration // in which the rows of every account are compared with their digests once; 1 day, negative: never
@@ -45,6 +46,7 @@ func (l Limits) withDefaults() Limits {
 	orElse(&l.BackoffMax, 5*time.Second)
 	orElse(&l.ApartShare, 0.5)
 	orElse(&l.ApartLeast, 0.02)
+	orElse(&l.Spared, 1000)
 	orElse(&l.InPlace, 2000)
 	if l.VerifyEvery == 0 {
 		l.VerifyEvery = 7 * 24 * time.Hour
@@ -67,8 +69,10 @@ type Config struct {
 	Log         Log
 	Views       Views
 	Projections []Projection
-	Limits      Limits
-	Logger      *slog.Logger // slog.Default if nil
+	// Snapshots are where rows come from that a node has to make because it has none of them, or far older ones. Without them, all is folded from the log.
+	Snapshots Snapshots
+	Limits    Limits
+	Logger    *slog.Logger // slog.Default if nil
 	// Load gives the share of all CPUs' time that is in use now, from 0 to 1: the higher it is, the less do projections apart work. It may be nil.
 	Load func() float64
 	// Failpoint is called for every batch at project.before-commit, before the first projection commits, at project.between, before each
@@ -91,6 +95,10 @@ type Runner struct {
 	fills    *seats // of those among them that builds fill rows with, whose large batches must leave room for what comes in
 	looks    *seats // of comparisons
 	aparts   int    // groups of projections apart, which share a part of one CPU's time
+
+	listing sync.Mutex // guards what comes after it
+	taken   []Taken    // of the snapshots that there are; nil when nobody has asked
+	listed  time.Time  // when that was
 
 	mu      sync.Mutex
 	running context.Context // nil before Run
@@ -216,7 +224,7 @@ func (r *Runner) Reader(stream, projection string) (Reader, error) {
 		return nil, err
 	}
 	release()
-	return reader{s}, nil
+	return reader{s: s}, nil
 }
 
 // Readers gives the rows of a projection in every stream that has it, once they are complete. Errors: domain.Unavailable when ctx ends before.
@@ -232,14 +240,23 @@ func (r *Runner) Readers(ctx context.Context, projection string) (all []Reader, 
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, reader{s})
+		all = append(all, reader{s: s})
 	}
 	return all, nil
 }
 
-// ReaderOf gives the rows of a projection in the stream of an account.
+// ReaderOf gives the rows of a projection in the stream of an account, of which the account's are complete: those of others may not be. Errors as of Reader.
 func (r *Runner) ReaderOf(projection string, id domain.AccountID) (Reader, error) {
-	return r.Reader(r.cfg.Log.StreamOf(id), projection)
+	s, err := r.slot(r.cfg.Log.StreamOf(id), projection)
+	if err != nil {
+		return nil, err
+	}
+	_, release, err := s.useOf(id)
+	if err != nil {
+		return nil, err
+	}
+	release()
+	return reader{s, id}, nil
 }
 
 // Wait returns once every projection of the stream that is in lock-step can be read and has applied the entry at seq. Errors: domain.Unavailable
@@ -271,7 +288,16 @@ const patient = 100 * time.Millisecond
 
 // wait waits until the rows show the entry at seq, or, when that is wanted, have stopped before it.
 func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
-	g := s.group
+	return s.await(ctx, "", seq, orStopped)
+}
+
+// waitOf waits until the rows of an account do, and has them made before others if that is so long.
+func (s *slot) waitOf(ctx context.Context, id domain.AccountID, seq domain.Seq) error {
+	return s.await(ctx, id, seq, false)
+}
+
+func (s *slot) await(ctx context.Context, id domain.AccountID, seq domain.Seq, orStopped bool) error {
+	g, asked := s.group, false
 	var patience <-chan time.Time
 	if !g.silent {
 		timer := time.NewTimer(patient)
@@ -280,9 +306,14 @@ func (s *slot) wait(ctx context.Context, seq domain.Seq, orStopped bool) error {
 	}
 	for {
 		g.mu.Lock()
-		shown, changed, over := s.shows(seq), g.changed, g.over
+		shown, changed, over := s.shows(id, seq), g.changed, g.over
 		state, cause := s.standing()
+		first := !shown && !asked && s.goesFirst(id)
 		g.mu.Unlock()
+		if first {
+			g.want(id)
+			asked = true
+		}
 		stopped := state == Stopped || state == Dropped
 		switch {
 		case shown && !over, stopped && orStopped && !over:

@@ -49,8 +49,11 @@ func (s *slot) byAccount() bool {
 	return true
 }
 
-// shows tells whether the rows can be read and have the entry at seq. The caller holds the group's lock.
-func (s *slot) shows(seq domain.Seq) bool { return s.live != nil && s.live.seq >= seq }
+// shows tells whether the rows, or those of an account if one is named, can be read and have the entry at seq. The caller holds the group's lock.
+func (s *slot) shows(id domain.AccountID, seq domain.Seq) bool {
+	gen := s.serves(id)
+	return gen != nil && gen.shown(id) >= seq
+}
 
 // standing gives the state that others see, and the reason. The caller holds the group's lock.
 func (s *slot) standing() (State, error) {
@@ -102,14 +105,16 @@ func (s *slot) fresh(ctx context.Context) (*generation, error) {
 }
 
 // use gives the live generation and holds it until release.
-func (s *slot) use() (g *generation, release func(), err error) {
+func (s *slot) use() (g *generation, release func(), err error) { return s.useOf("") }
+
+// useOf gives the one whose rows of an account can be read.
+func (s *slot) useOf(id domain.AccountID) (g *generation, release func(), err error) {
 	s.group.mu.Lock()
 	defer s.group.mu.Unlock()
-	if s.live == nil {
+	if g = s.serves(id); g == nil {
 		_, cause := s.standing()
 		return nil, nil, domain.Wrap(domain.Unavailable, cause, "the view "+s.name()+" is not complete yet")
 	}
-	g = s.live
 	g.readers++
 	return g, func() {
 		s.group.mu.Lock()
@@ -144,10 +149,13 @@ func (s *slot) retire(g *generation, away func(context.Context, Generation) erro
 }
 
 // reader reads whatever generation is live at each call.
-type reader struct{ s *slot }
+type reader struct {
+	s  *slot
+	id domain.AccountID // whose rows are read; empty: all
+}
 
 func (r reader) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	g, release, err := r.s.use()
+	g, release, err := r.s.useOf(r.id)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +165,7 @@ func (r reader) Query(ctx context.Context, query string, args ...any) (*sql.Rows
 }
 
 func (r reader) Snapshot(ctx context.Context, f func(Reader) error) error {
-	g, release, err := r.s.use()
+	g, release, err := r.s.useOf(r.id)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type Status struct {
 	LagSeconds float64    `json:"lagSeconds"` // at most the time since the view last showed all that had been read
 	Octets     int64      `json:"octets"`
 	State      State      `json:"state"`
-	Phase      Phase      `json:"phase,omitempty"` // of one that is building
+	Phase      Phase      `json:"phase,omitempty"` // of one that is building, or takes rows from snapshots
 	Error      string     `json:"error,omitempty"`
 	Hint       string     `json:"hint,omitempty"` // what to do about it, where that is known
 	Readable   bool       `json:"-"`              // readers see its rows
@@ -105,6 +105,9 @@ func (s *slot) status(logHead domain.Seq) []Status {
 	}
 	all := []Status{tell(main, state, err)}
 	all[0].Readable = s.live != nil
+	if g.hydrating && s.driven != nil {
+		all[0].Phase = Hydrating
+	}
 	if b := s.build; b != nil {
 		for _, p := range b.parts {
 			if p.slot == s && p.gen != nil && p.gen != main {

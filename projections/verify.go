@@ -138,7 +138,7 @@ func (r *Runner) verify(ctx context.Context, t target, sel Selection, opt Verify
 		if s.absent() || opt.Sample > 0 && s.projection.Scope() == AccountStreams && !s.byAccount() {
 			continue
 		}
-		if err := s.wait(ctx, 0, false); err != nil && !s.readable() {
+		if err := s.wait(ctx, s.furthest(), false); err != nil && !s.readable() {
 			return err
 		}
 		g, release, err := s.use()
@@ -226,11 +226,12 @@ type verification struct {
 	wrong    map[*slot]*wrong
 	met      map[domain.AccountID]bool
 	linked   domain.Seq // up to which position the chains were checked
+	ahead    map[*side]map[domain.AccountID]streams.Position
 }
 
 // run folds most of the log before it takes snapshots, so that these are short.
 func (v *verification) run(ctx context.Context) error {
-	v.met = map[domain.AccountID]bool{}
+	v.met, v.ahead = map[domain.AccountID]bool{}, map[*side]map[domain.AccountID]streams.Position{}
 	for _, s := range v.sides {
 		shadow, release, err := v.g.r.cfg.Views.Scratch(ctx, s.slot.name())
 		if err != nil {
@@ -256,6 +257,9 @@ func (v *verification) run(ctx context.Context) error {
 	err := v.snapshots(ctx, v.sides, func(live []Reader) error {
 		for i, r := range live {
 			h, err := readHead(ctx, r)
+			if err == nil {
+				v.ahead[v.sides[i]], err = readAhead(ctx, r)
+			}
 			if err != nil {
 				return err
 			}
@@ -449,6 +453,9 @@ func place(id domain.AccountID, salt uint64) float64 {
 // found books a difference.
 func (v *verification) found(s *side, d Difference) {
 	if p, may := s.slot.projection.(Deferring); may && d.Account != "" && p.Defers(d.Account) {
+		return
+	}
+	if v.ahead[s][d.Account].Seq > s.seq { // it shows more than was folded, and is compared when the head has come there
 		return
 	}
 	w := v.wrong[s.slot]

@@ -13,6 +13,11 @@ import (
 // theirs. It survives the loss of its server. Errors of its own: domain.Corrupt, with a Finding, for an entry that is missing or not what
 // was appended, after those before it were delivered; domain.Unavailable when the log can neither be read nor proved.
 func (l *Log) Follow(ctx context.Context, stream string, after domain.Seq, f func([]Entry) error) error {
+	return l.FollowPast(ctx, stream, after, nil, f)
+}
+
+// FollowPast is Follow for a reader that knows some entries.
+func (l *Log) FollowPast(ctx context.Context, stream string, after domain.Seq, known Known, f func([]Entry) error) error {
 	s, err := l.streamNamed(stream)
 	if err != nil {
 		return err
@@ -20,7 +25,7 @@ func (l *Log) Follow(ctx context.Context, stream string, after domain.Seq, f fun
 	if err := l.reaches(ctx, s, after); err != nil {
 		return err
 	}
-	return l.deliver(ctx, &scan{log: l, stream: s, next: after + 1}, f)
+	return l.deliver(ctx, &scan{log: l, stream: s, next: after + 1, known: known}, f)
 }
 
 // Reaches makes sure that a stream has what was read of it before. Errors: domain.Corrupt when it has less, domain.Unavailable when that is said where the
@@ -82,6 +87,11 @@ func (l *Log) deliver(ctx context.Context, s *scan, f func([]Entry) error) error
 // Read yields the entries of a stream after one position up to and including another, or up to its present end if that comes first. It ends
 // with an error as Follow does.
 func (l *Log) Read(ctx context.Context, stream string, after, upTo domain.Seq) iter.Seq2[Entry, error] {
+	return l.ReadPast(ctx, stream, after, upTo, nil)
+}
+
+// ReadPast is Read for a reader that knows some entries.
+func (l *Log) ReadPast(ctx context.Context, stream string, after, upTo domain.Seq, known Known) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		s, err := l.streamNamed(stream)
 		if err == nil {
@@ -93,7 +103,7 @@ func (l *Log) Read(ctx context.Context, stream string, after, upTo domain.Seq) i
 			yield(Entry{}, err)
 			return
 		}
-		l.yield(ctx, &scan{log: l, stream: s, next: after + 1, upTo: upTo}, yield)
+		l.yield(ctx, &scan{log: l, stream: s, next: after + 1, upTo: upTo, known: known}, yield)
 	}
 }
 

@@ -20,6 +20,7 @@ type scan struct {
 	upTo   domain.Seq // the last to read; 0 reads for ever
 	filter string     // one subject; empty reads all, and then sequences are dense
 	clear  bool       // do not decrypt: headers only
+	known  Known      // what need not be decrypted
 
 	// gap is told of sequences that are missing, and may let the scan go on. Without it a gap ends the scan as domain.Corrupt.
 	gap func(from, to domain.Seq, why string) error
@@ -253,7 +254,7 @@ func (s *scan) openOne(ctx context.Context, r *raw, o *openedEntry) {
 		return
 	}
 	o.Tx, o.Prev = h.tx, h.prev
-	if s.clear {
+	if o.Closed = r.seq <= s.known[o.Account]; s.clear || o.Closed {
 		return
 	}
 	key, err := s.log.keys.surely(ctx, o.Account)

@@ -121,7 +121,7 @@ func open(path, journal string, pragmas []string) (*sql.DB, error) {
 // create makes the tables.
 func (f *file) create(ctx context.Context, projection string) error {
 	return f.Update(ctx, func(projections.Tx) error {
-		if _, err := f.conn.ExecContext(context.WithoutCancel(ctx), migrations.SQLite("head")+migrations.SQLite("digests")+migrations.SQLite(projection)); err != nil {
+		if _, err := f.conn.ExecContext(context.WithoutCancel(ctx), migrations.SQLite("head")+migrations.SQLite("digests")+migrations.SQLite("ahead")+migrations.SQLite(projection)); err != nil {
 			return f.fault(err, "create the tables of "+projection)
 		}
 		return nil
@@ -141,18 +141,27 @@ func (f *file) probe(ctx context.Context) error {
 	if n != 1 {
 		return fmt.Errorf("%w: the head has %d rows", projections.ErrDamaged, n)
 	}
-	if err := f.readers.QueryRowContext(ctx, "select count(*) from pragma_table_info('head') where name = 'counted'").Scan(&n); err != nil {
-		return f.fault(err, "open a view file")
-	}
-	if n == 1 {
-		return nil
-	}
-	return f.Update(ctx, func(projections.Tx) error { // of a build that counted no digests
-		if _, err := f.conn.ExecContext(context.WithoutCancel(ctx), "alter table head add column counted integer not null default 0;"+migrations.SQLite("digests")); err != nil {
-			return f.fault(err, "add digests to a view file")
+	// Files of builds that knew neither digests nor accounts ahead get what they lack.
+	for _, lacks := range []struct{ unless, add string }{
+		{"select count(*) from pragma_table_info('head') where name = 'counted'", "alter table head add column counted integer not null default 0;" + migrations.SQLite("digests")},
+		{"select count(*) from sqlite_master where name = 'ahead'", migrations.SQLite("ahead")},
+	} {
+		if err := f.readers.QueryRowContext(ctx, lacks.unless).Scan(&n); err != nil {
+			return f.fault(err, "open a view file")
 		}
-		return nil
-	})
+		if n == 1 {
+			continue
+		}
+		if err := f.Update(ctx, func(projections.Tx) error {
+			if _, err := f.conn.ExecContext(context.WithoutCancel(ctx), lacks.add); err != nil {
+				return f.fault(err, "add a table to a view file")
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkLength finds a file that lost its end, which SQLite itself would notice only when it needs a page from there. While a write-ahead log

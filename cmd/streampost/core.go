@@ -129,7 +129,7 @@ func newCore(cfg *config.Config, log *slog.Logger) (*core, error) {
 func (c *core) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for _, open := range []func(context.Context) error{c.openLog, c.openBlobs, c.openArchive, c.openViews, c.openSnapshots} {
+	for _, open := range []func(context.Context) error{c.openLog, c.openBlobs, c.openArchive, c.openSnapshots, c.openViews} {
 		if err := open(ctx); err != nil {
 			return err
 		}
@@ -320,11 +320,13 @@ func (c *core) openViews(ctx context.Context) error {
 		Log:         c.streams,
 		Views:       views,
 		Projections: versioned(all),
+		Snapshots:   c.hydratesFrom(),
 		Limits:      projections.Limits{VerifyEvery: never(c.cfg.Views.VerifyEvery), CountEvery: never(c.cfg.Views.CountEvery), VerifyShare: float64(c.cfg.Views.VerifyCPU) / 100},
 		Logger:      c.log,
 		Load:        health.NewLoad().Now,
 		Failpoint:   c.failpoint,
 	})
+	c.newMaker()
 	return nil
 }
 

@@ -32,11 +32,11 @@ func (v rows) reader(id domain.AccountID) (projections.Reader, error) {
 }
 
 // Wait waits for what the door reads, so that another projection which stands still holds nobody up.
-func (v rows) Wait(ctx context.Context, stream string, seq domain.Seq) error {
-	if stream == v.log.StreamOf(domain.DirectoryID) {
-		return v.runner.WaitFor(ctx, dirview.Name, stream, seq)
+func (v rows) Wait(ctx context.Context, id domain.AccountID, seq domain.Seq) error {
+	if id == domain.DirectoryID {
+		return v.runner.WaitOf(ctx, dirview.Name, id, seq)
 	}
-	return v.runner.WaitFor(ctx, mailboxes.Name, stream, seq)
+	return v.runner.WaitOf(ctx, mailboxes.Name, id, seq)
 }
 
 func (v rows) Load(ctx context.Context, id domain.AccountID) (*account.State, streams.Position, error) {
@@ -63,7 +63,7 @@ func (v rows) Emails(ctx context.Context, id domain.AccountID, mailbox domain.Ma
 }
 
 func (v rows) Thread(ctx context.Context, id domain.AccountID, s *message.Summary, upTo domain.Seq) (domain.ThreadID, error) {
-	if err := v.runner.WaitFor(ctx, threads.Name, v.log.StreamOf(id), upTo); err != nil {
+	if err := v.runner.WaitOf(ctx, threads.Name, id, upTo); err != nil {
 		return 0, err
 	}
 	r, err := v.runner.ReaderOf(threads.Name, id)
@@ -74,7 +74,7 @@ func (v rows) Thread(ctx context.Context, id domain.AccountID, s *message.Summar
 }
 
 func (v rows) ThreadKeys(ctx context.Context, id domain.AccountID, most int, upTo domain.Seq) ([]uint64, error) {
-	if err := v.runner.WaitFor(ctx, threads.Name, v.log.StreamOf(id), upTo); err != nil {
+	if err := v.runner.WaitOf(ctx, threads.Name, id, upTo); err != nil {
 		return nil, err
 	}
 	r, err := v.runner.ReaderOf(threads.Name, id)
@@ -85,11 +85,11 @@ func (v rows) ThreadKeys(ctx context.Context, id domain.AccountID, most int, upT
 }
 
 func (v rows) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, upTo domain.Seq) (domain.UIDSet, bool, error) {
-	return changes.Store{Runner: v.runner}.Vanished(ctx, id, mailbox, since, v.log.StreamOf(id), upTo)
+	return changes.Store{Runner: v.runner}.Vanished(ctx, id, mailbox, since, upTo)
 }
 
 func (v rows) Scripts(ctx context.Context, id domain.AccountID, upTo domain.Seq) (account.Scripts, domain.Tx, error) {
-	return sieve.Store{Runner: v.runner}.Scripts(ctx, id, v.log.StreamOf(id), upTo)
+	return sieve.Store{Runner: v.runner}.Scripts(ctx, id, upTo)
 }
 
 func (v rows) Digests(ctx context.Context, id domain.AccountID) (account.Digests, error) {

@@ -16,22 +16,33 @@ import (
 	"github.com/streampost/streampost/projections/tasks/worker"
 )
 
-// openSnapshots opens the bucket of snapshots, which is not that of messages: what collects blobs never sees it.
+// openSnapshots opens the bucket of snapshots, which is not that of messages: what collects blobs never sees it. The views take rows from it, so it is open before
+// them and closed after.
 func (c *core) openSnapshots(ctx context.Context) (err error) {
 	if c.kept, err = c.openBucket(ctx, c.cfg.Blobs.Kind, snapshotSpace); err != nil {
 		return err
 	}
 	c.group.Start(lifecycle.Part{Name: "snapshot files", Stop: func(context.Context) error { return c.kept.Close() }})
-	if c.snapshots, err = snapshots.New(ctx, c.kept, c.streams); err != nil {
-		return err
+	c.snapshots, err = snapshots.New(ctx, c.kept, c.streams)
+	return err
+}
+
+// hydratesFrom gives where rows come from that this node does not have.
+func (c *core) hydratesFrom() projections.Snapshots {
+	if !c.cfg.Snapshots.Use {
+		return nil
 	}
+	return c.snapshots
+}
+
+// newMaker makes what makes snapshots of the views.
+func (c *core) newMaker() {
 	cfg := c.cfg.Snapshots
 	c.maker = snapshots.NewMaker(snapshots.Config{
 		Store: c.snapshots, Views: c.runner, Streams: c.accountStreams, Logger: c.log, Failpoint: c.failpoint,
 		Limits:  snapshots.Limits{Every: cfg.Every, Share: float64(cfg.CPU) / 100},
 		Observe: func(octets int64, took time.Duration, err error) { c.metrics.SnapshotMade(octets, took, err == nil) },
 	})
-	return nil
 }
 
 // accountStreams names the streams that hold accounts.

@@ -274,11 +274,11 @@ func (r rows) ThreadKeys(ctx context.Context, id domain.AccountID, most int, upT
 }
 
 func (r rows) Scripts(ctx context.Context, id domain.AccountID, upTo domain.Seq) (account.Scripts, domain.Tx, error) {
-	return sieve.Store{Runner: r.Runner}.Scripts(ctx, id, r.log.StreamOf(id), upTo)
+	return sieve.Store{Runner: r.Runner}.Scripts(ctx, id, upTo)
 }
 
 func (r rows) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, upTo domain.Seq) (domain.UIDSet, bool, error) {
-	return changes.Store{Runner: r.Runner}.Vanished(ctx, id, mailbox, since, r.log.StreamOf(id), upTo)
+	return changes.Store{Runner: r.Runner}.Vanished(ctx, id, mailbox, since, upTo)
 }
 
 // copyTree copies a directory that others may still have open.

@@ -40,7 +40,7 @@ func Default() Config {
 			},
 		},
 		Views:     Views{Hot: 64 << 20, Order: 64 << 20, VerifyEvery: 7 * 24 * time.Hour, CountEvery: 24 * time.Hour, VerifyCPU: 5, Schema: "streampost", Connections: 24},
-		Snapshots: Snapshots{Enabled: true, Every: 10_000, CPU: 25},
+		Snapshots: Snapshots{Enabled: true, Use: true, Every: 10_000, CPU: 25},
 		Archive:   Archive{Kind: "none", Every: 5 * time.Second, Keep: 30 * 24 * time.Hour},
 		IMAP: IMAP{
 			Listen:              []string{"127.0.0.1:1143"},

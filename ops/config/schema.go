@@ -317,8 +317,11 @@ type Views struct {
 
 // Snapshots are the rows of accounts with long logs, sealed as they once were, so that they need not be folded from the beginning. Nothing depends on them.
 type Snapshots struct {
-	// Make them in the background. Those that are there are used in any case.
+	// Make them in the background.
 	Enabled bool `yaml:"enabled"`
+	// Take from them the rows that this node does not have, or has far older ones of: when it is new, was away for long, or views/ was removed. Only what came
+	// after is folded from the log then. With false all of it is, which also makes right what was wrong when a snapshot was made.
+	Use bool `yaml:"use"`
 	// How many transactions an account's log grows by between two.
 	Every int `yaml:"every"`
 	// Percent of one CPU that making them takes, at most.

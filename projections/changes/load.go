@@ -36,9 +36,9 @@ func Vanished(ctx context.Context, r projections.Reader, id domain.AccountID, ma
 // Store finds the rows of any account in the views that a Runner keeps.
 type Store struct{ *projections.Runner }
 
-// Vanished is Vanished on the account's view, once it shows the account's stream up to a position.
-func (s Store) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, stream string, upTo domain.Seq) (domain.UIDSet, bool, error) {
-	if err := s.WaitFor(ctx, Name, stream, upTo); err != nil {
+// Vanished is Vanished on the account's view, once it shows the account's log up to a position of its stream.
+func (s Store) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, upTo domain.Seq) (domain.UIDSet, bool, error) {
+	if err := s.WaitOf(ctx, Name, id, upTo); err != nil {
 		return nil, false, err
 	}
 	r, err := s.ReaderOf(Name, id)

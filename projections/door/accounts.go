@@ -116,7 +116,7 @@ func (a *Accounts) load(ctx context.Context, id domain.AccountID) (*account.Stat
 func (a *Accounts) rows(ctx context.Context, id domain.AccountID, last streams.Position) (*account.State, streams.Position, error) {
 	waiting, cancel := context.WithTimeout(ctx, a.setup.limits.LoadPatience)
 	defer cancel()
-	err := a.views.Wait(waiting, a.log.StreamOf(id), last.Seq)
+	err := a.views.Wait(waiting, id, last.Seq)
 	late := err != nil && waiting.Err() != nil && ctx.Err() == nil
 	if err != nil && !late {
 		return nil, last, classify(err, "wait for the account's view")
@@ -389,7 +389,7 @@ func (a *Accounts) await(ctx context.Context, id domain.AccountID, tooLong time.
 	// A projector that cannot write, on a full disk for instance, must not hold a session for ever.
 	ctx, cancel := context.WithTimeout(ctx, tooLong)
 	defer cancel()
-	return classifyNil(a.views.Wait(ctx, a.log.StreamOf(id), at.Seq), "wait for the account's rows")
+	return classifyNil(a.views.Wait(ctx, id, at.Seq), "wait for the account's rows")
 }
 
 func classifyNil(err error, doing string) error {

@@ -32,8 +32,8 @@ type Log interface {
 
 // Views is what the door needs of the rows that the projectors keep.
 type Views interface {
-	// Wait returns once the rows of Load, Emails and Digests show a stream up to a position.
-	Wait(ctx context.Context, stream string, seq domain.Seq) error
+	// Wait returns once the rows of Load, Emails and Digests show an account's log up to a position of its stream.
+	Wait(ctx context.Context, id domain.AccountID, seq domain.Seq) error
 	// Load folds an account's rows into a state, and says at which entry of the account's log it stands. The caller owns the state. Rows that
 	// are wrong are *projections.Damage.
 	Load(ctx context.Context, id domain.AccountID) (*account.State, streams.Position, error)

@@ -493,11 +493,11 @@ type lateViews struct {
 	upTo domain.Seq
 }
 
-func (v *lateViews) Wait(ctx context.Context, stream string, seq domain.Seq) error {
+func (v *lateViews) Wait(ctx context.Context, id domain.AccountID, seq domain.Seq) error {
 	if v.upTo > 0 && seq > v.upTo {
 		return domain.Errorf(domain.Unavailable, "the view has not caught up")
 	}
-	return v.Views.Wait(ctx, stream, seq)
+	return v.Views.Wait(ctx, id, seq)
 }
 
 func (v *lateViews) Thread(ctx context.Context, id domain.AccountID, m *message.Summary, upTo domain.Seq) (domain.ThreadID, error) {
@@ -646,7 +646,7 @@ func TestAStateNeedsNoRowsThatAreLate(t *testing.T) {
 			c.Views = &stuckViews{Views: c.Views, stuck: &stuck}
 		})
 		if seen {
-			check(t, again.Views.Wait(t.Context(), n.Log.StreamOf(alice), 1))
+			check(t, again.Views.Wait(t.Context(), alice, 1))
 		}
 		doortest.Deliver(t, n.Accounts, alice, "INBOX", "Subject: b\r\n\r\n")
 		stuck = true
@@ -665,9 +665,9 @@ type stuckViews struct {
 	stuck *bool
 }
 
-func (v *stuckViews) Wait(ctx context.Context, stream string, seq domain.Seq) error {
+func (v *stuckViews) Wait(ctx context.Context, id domain.AccountID, seq domain.Seq) error {
 	if !*v.stuck {
-		return v.Views.Wait(ctx, stream, seq)
+		return v.Views.Wait(ctx, id, seq)
 	}
 	<-ctx.Done()
 	return domain.Wrap(domain.Unavailable, ctx.Err(), "the view has not caught up")

@@ -48,7 +48,7 @@ func TestWhoSharesIsKnownOnEveryNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := late.Views.Wait(t.Context(), doortest.AccountsStream, last.Seq); err != nil {
+	if err := late.Views.Wait(t.Context(), alice, last.Seq); err != nil {
 		t.Fatal(err)
 	}
 	sharing(late, bob, alice, carol)

@@ -14,6 +14,11 @@ import (
 // Store finds the rows of any account in the views that a Runner keeps. None of its methods waits for the projector; Wait does.
 type Store struct{ *projections.Runner }
 
+// Wait returns once the rows of an account in this view show its log up to a position of its stream.
+func (s Store) Wait(ctx context.Context, id domain.AccountID, seq domain.Seq) error {
+	return s.WaitOf(ctx, Name, id, seq)
+}
+
 // Load is Load on the account's view.
 func (s Store) Load(ctx context.Context, id domain.AccountID) (*account.State, streams.Position, error) {
 	r, err := s.ReaderOf(Name, id)

@@ -219,3 +219,33 @@ func (l *Log) ReadAccount(ctx context.Context, id domain.AccountID, after domain
 		}
 	}
 }
+
+// Sparing is a Log that leaves entries closed which its reader knows (projections.Sparing).
+type Sparing struct{ *Log }
+
+// FollowPast is Follow with some entries closed.
+func (l Sparing) FollowPast(ctx context.Context, stream string, after domain.Seq, known streams.Known, f func([]streams.Entry) error) error {
+	return l.Follow(ctx, stream, after, func(entries []streams.Entry) error {
+		for i := range entries {
+			shut(&entries[i], known)
+		}
+		return f(entries)
+	})
+}
+
+// ReadPast is Read with some entries closed.
+func (l Sparing) ReadPast(ctx context.Context, stream string, after, upTo domain.Seq, known streams.Known) iter.Seq2[streams.Entry, error] {
+	return func(yield func(streams.Entry, error) bool) {
+		for e, err := range l.Read(ctx, stream, after, upTo) {
+			if shut(&e, known); !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func shut(e *streams.Entry, known streams.Known) {
+	if e.Seq <= known[e.Account] {
+		e.Transaction, e.Erased, e.Closed = nil, false, true
+	}
+}

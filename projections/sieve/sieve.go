@@ -207,11 +207,11 @@ func each(ctx context.Context, r projections.Reader, query string, id domain.Acc
 // Store finds the rows of any account in the views that a Runner keeps.
 type Store struct{ *projections.Runner }
 
-// Scripts is Load, once the rows show a stream up to a position. Where there are no rows to read yet, it does not wait: domain.Unavailable.
-func (s Store) Scripts(ctx context.Context, id domain.AccountID, stream string, upTo domain.Seq) (account.Scripts, domain.Tx, error) {
+// Scripts is Load, once the rows show the account's log up to a position of its stream. Where there are no rows to read yet, it does not wait: domain.Unavailable.
+func (s Store) Scripts(ctx context.Context, id domain.AccountID, upTo domain.Seq) (account.Scripts, domain.Tx, error) {
 	r, err := s.ReaderOf(Name, id)
 	if err == nil {
-		err = s.WaitFor(ctx, Name, stream, upTo)
+		err = s.WaitOf(ctx, Name, id, upTo)
 	}
 	if err != nil {
 		return account.Scripts{}, 0, err

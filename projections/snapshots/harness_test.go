@@ -77,13 +77,18 @@ func open(place string) (interface {
 
 // start runs a node on a log.
 func start(t tb, place string, log projections.Log, rules []projections.Projection, limits projections.Limits) *node {
+	return startFrom(t, place, nil, log, rules, limits)
+}
+
+// startFrom runs a node that takes from snapshots what it lacks.
+func startFrom(t tb, place string, from projections.Snapshots, log projections.Log, rules []projections.Projection, limits projections.Limits) *node {
 	views, err := open(place)
 	if err != nil {
 		t.Fatal(err)
 	}
 	limits.VerifyEvery = -1
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	n := &node{ctx: ctx, place: place, runner: projections.NewRunner(projections.Config{Log: log, Views: views, Projections: rules, Logger: slog.New(slog.DiscardHandler), Limits: limits})}
+	n := &node{ctx: ctx, place: place, runner: projections.NewRunner(projections.Config{Log: log, Views: views, Projections: rules, Snapshots: from, Logger: slog.New(slog.DiscardHandler), Limits: limits})}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = n.runner.Run(ctx) }()
 	n.end = func() { cancel(); <-ended; _ = views.Close() }
@@ -123,7 +128,13 @@ func (n *node) spoil(t tb, projection, statement string, args ...any) {
 // clean fails unless alice's rows are what the log says.
 func (n *node) clean(t tb) {
 	t.Helper()
-	report, err := n.runner.Verify(n.ctx, projections.Selection{Stream: stream, Accounts: []domain.AccountID{alice}}, projections.VerifyOptions{Limit: 5}, nil)
+	n.verify(t, alice)
+}
+
+// verify fails unless the rows of some accounts, or of all, are what the log says.
+func (n *node) verify(t tb, accounts ...domain.AccountID) {
+	t.Helper()
+	report, err := n.runner.Verify(n.ctx, projections.Selection{Stream: stream, Accounts: accounts}, projections.VerifyOptions{Limit: 5}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +170,8 @@ type nothing struct{}
 func (nothing) Open(context.Context, domain.AccountID) (projections.Snapshot, error) {
 	return nil, domain.Errorf(domain.NotFound, "there is no snapshot")
 }
+
+func (nothing) Each(context.Context, func(projections.Taken) error) error { return nil }
 
 // world is a log with alice's and bob's mail, a node that projects it, and a bucket of snapshots.
 type world struct {

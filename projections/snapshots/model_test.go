@@ -16,16 +16,14 @@ import (
 )
 
 // TestHydratedIsReplayed drives two accounts with random commands, and makes, spoils, exchanges and removes snapshots at random. Whatever there is: a node
-// that hydrates has the rows that replay gives, from the snapshot when it is whole and from the log when it is not.
+// that hydrates has the rows that replay gives, from the snapshot when it is whole and from the log when it is not. So has a visitor, a node that comes, dies
+// half-way or goes, and comes again, and takes what it lacks from snapshots by itself.
 func TestHydratedIsReplayed(t *testing.T) {
 	tempDir, n := t.TempDir(), 0
 	rapid.Check(t, func(t *rapid.T) {
 		n++
-		m := &model{dir: fmt.Sprintf("%s/%d", tempDir, n), log: projectiontest.New(1), bucket: new(blobtest.Memory), states: map[domain.AccountID]*account.State{alice: account.New(), bob: account.New()}, at: map[domain.AccountID]domain.Tx{}}
-		m.store = newStore(t, m.bucket, m.log)
-		m.node = start(t, m.dir, m.log, rules(), projections.Limits{BatchEntries: rapid.IntRange(1, 20).Draw(t, "batch")})
+		m := newModel(t, fmt.Sprintf("%s/%d", tempDir, n))
 		defer m.node.end()
-		m.maker = snapshots.NewMaker(snapshots.Config{Store: m.store, Views: m.node.runner, Logger: slog.New(slog.DiscardHandler)})
 		m.commands(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"commands":     m.commands,
@@ -37,9 +35,15 @@ func TestHydratedIsReplayed(t *testing.T) {
 			"remove":       m.remove,
 			"hydrate":      m.hydrate,
 			"hydrate here": m.hydrateHere,
-			"verify":       m.verify,
+			"visit":        m.visit,
+			"visit briefly": func(t *rapid.T) {
+				head, _ := m.log.Head(m.node.ctx, stream)
+				m.visitUpTo(t, domain.Seq(rapid.Uint64Range(0, uint64(head)).Draw(t, "up to")))
+			},
+			"verify": m.verify,
 		})
 		m.hydrate(t)
+		m.visit(t)
 	})
 }
 
@@ -54,6 +58,14 @@ type model struct {
 	states map[domain.AccountID]*account.State
 	now    int64
 	at     map[domain.AccountID]domain.Tx // of the snapshots that are whole
+}
+
+func newModel(t *rapid.T, dir string) *model {
+	m := &model{dir: dir, log: projectiontest.New(1), bucket: new(blobtest.Memory), states: map[domain.AccountID]*account.State{alice: account.New(), bob: account.New()}, at: map[domain.AccountID]domain.Tx{}}
+	m.store = newStore(t, m.bucket, m.log)
+	m.node = start(t, m.dir, m.log, rules(), projections.Limits{BatchEntries: rapid.IntRange(1, 20).Draw(t, "batch")})
+	m.maker = snapshots.NewMaker(snapshots.Config{Store: m.store, Views: m.node.runner, Logger: slog.New(slog.DiscardHandler)})
+	return m
 }
 
 func (m *model) do(t *rapid.T, id domain.AccountID, c account.Command) {
@@ -202,6 +214,27 @@ func (m *model) hydrateHere(t *rapid.T) {
 	done, err := m.node.runner.Hydrate(m.node.ctx, alice, m.store)
 	m.check(t, done, err)
 	m.node.clean(t)
+}
+
+// visit has the visitor come and stay until it has all.
+func (m *model) visit(t *rapid.T) {
+	if m.states[alice].Tx+m.states[bob].Tx > 0 {
+		m.visitUpTo(t, 1<<40)
+	}
+}
+
+// visitUpTo has it come, and die when it has come to a position.
+func (m *model) visitUpTo(t *rapid.T, upTo domain.Seq) {
+	limits := returns
+	limits.BatchEntries = rapid.IntRange(1, 9).Draw(t, "batch")
+	v := startFrom(t, m.dir+"-visitor", m.store, stuck{projectiontest.Sparing{Log: m.log}, upTo}, rules(), limits)
+	defer v.end()
+	if head, _ := m.log.Head(v.ctx, stream); upTo < head {
+		v.reach(t, upTo)
+		return
+	}
+	v.wait(t, m.log)
+	v.verify(t)
 }
 
 func (m *model) verify(t *rapid.T) {

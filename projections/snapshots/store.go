@@ -130,6 +130,16 @@ func (s *Store) Header(ctx context.Context, id domain.AccountID) (*Header, error
 	return opened.header, opened.Close()
 }
 
+// Each calls f with what every snapshot that can be opened holds, in no order.
+func (s *Store) Each(ctx context.Context, f func(projections.Taken) error) error {
+	return s.List(ctx, func(l Listed) error {
+		if l.Err != nil {
+			return nil
+		}
+		return f(l.Taken())
+	})
+}
+
 // Listed is a stored snapshot, or what is in the place of one.
 type Listed struct {
 	Header

@@ -101,7 +101,7 @@ func (r rows) Scripts(ctx context.Context, id domain.AccountID, upTo domain.Seq)
 }
 
 func (r rows) Vanished(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, since domain.Tx, upTo domain.Seq) (domain.UIDSet, bool, error) {
-	return changes.Store{Runner: r.Runner}.Vanished(ctx, id, mailbox, since, r.log.StreamOf(id), upTo)
+	return changes.Store{Runner: r.Runner}.Vanished(ctx, id, mailbox, since, upTo)
 }
 
 func (r rows) Emails(ctx context.Context, id domain.AccountID, mailbox domain.MailboxID, uids domain.UIDSet, want door.Columns) iter.Seq2[door.Email, error] {

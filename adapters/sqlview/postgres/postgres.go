@@ -227,9 +227,20 @@ func (v *Views) Open(ctx context.Context, g projections.Generation) (projections
 	return w, nil
 }
 
-// adopt adds digests to a generation of a build that counted none.
+// adopt adds digests to a generation of a build that counted none, and what tells of accounts ahead to one that knew of none.
 func (v *Views) adopt(ctx context.Context, id int64, projection string) error {
 	var known bool
+	if err := v.pool.QueryRow(ctx, "select exists (select from pg_tables where schemaname = $1 and tablename = 'ahead')", v.schema(id)).Scan(&known); err != nil {
+		return classify(err, "open a view")
+	}
+	if !known {
+		if err := classify(pgx.BeginFunc(ctx, v.pool, func(tx pgx.Tx) error {
+			_, err := tx.Conn().PgConn().Exec(ctx, "set local search_path to "+v.schema(id)+"; "+migrations.Postgres("ahead")).ReadAll()
+			return err
+		}), "add a table to a view"); err != nil {
+			return err
+		}
+	}
 	if err := v.pool.QueryRow(ctx, "select exists (select from information_schema.columns where table_schema = $1 and table_name = 'head' and column_name = 'counted')",
 		v.schema(id)).Scan(&known); err != nil || known {
 		return classify(err, "open a view")
@@ -262,7 +273,7 @@ func definition(projection string) (string, error) {
 	if text == "" {
 		return "", domain.Errorf(domain.Internal, "projection %s has no definition", projection)
 	}
-	return migrations.Postgres("head") + text + digests(projection, migrations.Counted(projection)), nil
+	return migrations.Postgres("head") + migrations.Postgres("ahead") + text + digests(projection, migrations.Counted(projection)), nil
 }
 
 // make adds a line to the registry and a schema with what define says, all or nothing.

@@ -45,7 +45,7 @@ func NewViews(log *Log) *Views {
 }
 
 // Wait lets the rows catch up.
-func (v *Views) Wait(_ context.Context, _ string, seq domain.Seq) error {
+func (v *Views) Wait(_ context.Context, _ domain.AccountID, seq domain.Seq) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.cursor >= int(seq) {
