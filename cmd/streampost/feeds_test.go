@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -65,6 +67,14 @@ func (r *hookReceiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
+	if kind := filepath.Base(q.URL.Path); strings.HasPrefix(kind, "learn") { // as the controller of rspamd answers
+		if !strings.HasPrefix(string(body), "Return-Path: <>") || q.Header.Get("Password") != "q1" {
+			r.wrong = kind + " " + string(body)
+		}
+		r.items = append(r.items, feed.Item{ID: strconv.Itoa(len(r.items)), Type: kind, Address: q.Header.Get("Deliver-To")})
+		_, _ = io.WriteString(w, `{"success":true}`)
+		return
+	}
 	key, _ := base64.StdEncoding.DecodeString("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	mac := hmac.New(sha256.New, key)
 	_, _ = io.WriteString(mac, q.Header.Get("webhook-id")+"."+q.Header.Get("webhook-timestamp")+"."+string(body))
@@ -79,6 +89,28 @@ func (r *hookReceiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 	r.items = append(r.items, item)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// says has a user do something by IMAP at $OFFSET, and waits until each command is done: says USER PASSWORD COMMAND...
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := strconv.Atoi(ts.Getenv("OFFSET"))
+	ts.Check(err)
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", 1143+offset))
+	ts.Check(err)
+	defer c.Close()
+	ts.Check(c.SetDeadline(time.Now().Add(3 * time.Minute)))
+	in := bufio.NewReader(c)
+	for n, command := range append([]string{"LOGIN " + args[0] + ` "` + args[1] + `"`}, args[2:]...) {
+		_, err := fmt.Fprintf(c, "a%d %s\r\n", n, command)
+		ts.Check(err)
+		for done := false; !done; {
+			line, err := in.ReadString('\n')
+			ts.Check(err)
+			if done = strings.HasPrefix(line, fmt.Sprintf("a%d ", n)); done && !strings.HasPrefix(line, fmt.Sprintf("a%d OK", n)) {
+				ts.Fatalf("%s: %s", command, line)
+			}
+		}
+	}
 }
 
 // received waits until the receiver has so many events of a type, each once, of an account: received TYPE [N ADDRESS]

@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"queued":   queued,
 			"parked":   parkedAt,
 			"hook":     startHook,
+			"says":     says,
 			"receiver": receiver,
 			"received": received,
 			"exported": exportedFiles,
