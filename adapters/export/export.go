@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/streampost/streampost/domain"
-	"github.com/streampost/streampost/domain/feed"
+	"github.com/streampost/streampost/projections/telling"
 	"github.com/streampost/streampost/streams"
 	"github.com/streampost/streampost/streams/listen"
 )
@@ -27,18 +27,15 @@ const Name = "event-export"
 // Remembered is how many of the last events are known, so that they are not written twice: more than all streams together have in flight (listen.Limits.Window).
 const Remembered = 1 << 17
 
-// Config is what an Export works with. Directory and Address are needed.
+// Config is what an Export works with. Directory and Source are needed.
 type Config struct {
 	Directory string
-	Events    feed.Selection
-	Size      int64         // octets after which a file is full
-	Age       time.Duration // after which a file is full
-	From      listen.From
-	// Address gives the present address of an account. Errors: domain.NotFound and domain.Erased for none.
-	Address func(ctx context.Context, id domain.AccountID) (string, error)
-	Logger  *slog.Logger     // nil means slog.Default()
-	Now     func() time.Time // nil means time.Now
-	Count   func(lines int)  // is told of lines that are on disk; nil tells nobody
+	Source    telling.Source   // of the events
+	Size      int64            // octets after which a file is full
+	Age       time.Duration    // after which a file is full
+	Logger    *slog.Logger     // nil means slog.Default()
+	Now       func() time.Time // nil means time.Now
+	Count     func(lines int)  // is told of lines that are on disk; nil tells nobody
 }
 
 // Export writes files. It is safe for concurrent use while Run runs.
@@ -61,7 +58,7 @@ type line struct {
 
 // New makes an Export. Errors: domain.Invalid.
 func New(cfg Config) (*Export, error) {
-	if err := cfg.Events.Check(); err != nil {
+	if err := cfg.Source.Events.Check(); err != nil {
 		return nil, err
 	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
@@ -76,17 +73,15 @@ func New(cfg Config) (*Export, error) {
 
 // Listener gives what listen.Listeners run.
 func (x *Export) Listener() listen.Listener {
-	return listen.Listener{Name: Name, Version: 1, From: x.cfg.From, Directory: x.cfg.Events.Directory(), Batch: 64, Handle: x.handle}
+	l := x.cfg.Source.Listener(Name, x.handle)
+	l.Batch = 64 // They are written together.
+	return l
 }
 
 func (x *Export) handle(ctx context.Context, entries []streams.Entry) (done int, err error) {
-	address, err := x.address(ctx, entries[0].Account)
-	if err != nil {
-		return 0, listen.Outage(err)
-	}
 	r := &round{done: make(chan error, 1)}
 	for i := range entries {
-		if err := x.add(ctx, r, &entries[i], address); err != nil {
+		if err := x.add(ctx, r, &entries[i]); err != nil {
 			return 0, err
 		}
 	}
@@ -109,30 +104,9 @@ func (x *Export) handle(ctx context.Context, entries []streams.Entry) (done int,
 	return len(entries), nil
 }
 
-func (x *Export) address(ctx context.Context, id domain.AccountID) (string, error) {
-	if id.Pseudo() {
-		return "", nil
-	}
-	address, err := x.cfg.Address(ctx, id)
-	if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Erased) {
-		return "", nil
-	}
-	return address, err
-}
-
 // add writes the lines of an entry into a round.
-func (x *Export) add(ctx context.Context, r *round, e *streams.Entry, address string) error {
-	var lost error
-	items, err := x.cfg.Events.Items(feed.Place{Account: e.Account, Address: address, Stream: e.Stream, Seq: e.Seq, Tx: e.Tx}, e.Transaction, func(id domain.AccountID) string {
-		found, err := x.address(ctx, id)
-		if err != nil {
-			lost = err
-		}
-		return found
-	})
-	if err == nil && lost != nil {
-		err = listen.Outage(lost)
-	}
+func (x *Export) add(ctx context.Context, r *round, e *streams.Entry) error {
+	items, err := x.cfg.Source.Items(ctx, e)
 	if err != nil {
 		return err
 	}

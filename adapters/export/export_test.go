@@ -16,6 +16,7 @@ import (
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/event"
 	"github.com/streampost/streampost/domain/feed"
+	"github.com/streampost/streampost/projections/telling"
 	"github.com/streampost/streampost/streams"
 	"github.com/streampost/streampost/streams/listen"
 )
@@ -31,7 +32,7 @@ type desk struct {
 
 func begin(t *testing.T, change func(*Config)) *desk {
 	t.Helper()
-	d := &desk{t: t, cfg: Config{Directory: filepath.Join(t.TempDir(), "export"), Size: 1 << 20, Age: time.Hour, Address: func(_ context.Context, id domain.AccountID) (string, error) { return string(id) + "@example.org", nil }}}
+	d := &desk{t: t, cfg: Config{Directory: filepath.Join(t.TempDir(), "export"), Size: 1 << 20, Age: time.Hour, Source: telling.Source{Address: func(_ context.Context, id domain.AccountID) (string, error) { return string(id) + "@example.org", nil }}}}
 	if change != nil {
 		change(&d.cfg)
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/feed"
+	"github.com/streampost/streampost/projections/telling"
 	"github.com/streampost/streampost/streams"
 	"github.com/streampost/streampost/streams/listen"
 )
@@ -47,22 +48,19 @@ const (
 type Hook struct {
 	Name     string // of small letters, digits and "-"; the listener is webhook-NAME-1
 	URL      string
-	Events   feed.Selection
+	Source   telling.Source // of the events
 	Secret   string         // a file with one secret a line; all of them sign
 	Roots    *x509.CertPool // nil means those of the operating system
 	Timeout  time.Duration  // for one request
 	Attempts int            // before an event becomes a dead letter
 	Private  bool           // the URL may lead to this machine and to private networks
-	From     listen.From
 }
 
-// Config is what all hooks share. Address is needed.
+// Config is what all hooks share.
 type Config struct {
-	// Address gives the present address of an account. Errors: domain.NotFound and domain.Erased for none.
-	Address func(ctx context.Context, id domain.AccountID) (string, error)
-	Logger  *slog.Logger                                          // nil means slog.Default()
-	Now     func() time.Time                                      // nil means time.Now
-	Count   func(hook string, outcome string, took time.Duration) // is told of each request; nil tells nobody. outcome is sent, refused, failed, patience or gone
+	Logger *slog.Logger                                          // nil means slog.Default()
+	Now    func() time.Time                                      // nil means time.Now
+	Count  func(hook string, outcome string, took time.Duration) // is told of each request; nil tells nobody. outcome is sent, refused, failed, patience or gone
 }
 
 // Webhook is a hook at work. It is safe for concurrent use.
@@ -91,7 +89,7 @@ func New(h Hook, cfg Config) (*Webhook, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return nil, domain.Errorf(domain.Invalid, "webhook %s: its URL is none such as https://hooks.example.org/mail", h.Name) // which is not quoted, for it may hold a secret
 	}
-	if err := h.Events.Check(); err != nil {
+	if err := h.Source.Events.Check(); err != nil {
 		return nil, err
 	}
 	if _, err := readSecrets(h.Secret); err != nil {
@@ -117,10 +115,9 @@ const Prefix = "webhook-"
 
 // Listener gives what listen.Listeners run.
 func (w *Webhook) Listener() listen.Listener {
-	return listen.Listener{
-		Name: Prefix + w.hook.Name, Version: 1, From: w.hook.From, Directory: w.hook.Events.Directory(), Batch: 16, Handle: w.handle,
-		Retry: listen.Retry{Attempts: w.hook.Attempts, First: firstPause, Max: maxPause},
-	}
+	l := w.hook.Source.Listener(Prefix+w.hook.Name, w.handle)
+	l.Retry = listen.Retry{Attempts: w.hook.Attempts, First: firstPause, Max: maxPause}
+	return l
 }
 
 // State tells of a hook.
@@ -138,7 +135,7 @@ type State struct {
 // State tells how the hook is doing.
 func (w *Webhook) State() State {
 	l := w.Listener()
-	s := State{Name: w.hook.Name, Listener: l.ID(), Site: w.site, Events: w.hook.Events.Kinds, Gone: w.gone.Load()}
+	s := State{Name: w.hook.Name, Listener: l.ID(), Site: w.site, Events: w.hook.Source.Events.Kinds, Gone: w.gone.Load()}
 	if until := time.Unix(0, w.until.Load()); w.cfg.Now().Before(until) {
 		s.Until = until.UTC()
 	}
@@ -149,26 +146,9 @@ func (w *Webhook) State() State {
 	return s
 }
 
-// address finds an account's, if that is needed or can be had.
-func (w *Webhook) address(ctx context.Context, id domain.AccountID) (string, error) {
-	if id.Pseudo() {
-		return "", nil
-	}
-	address, err := w.cfg.Address(ctx, id)
-	if domain.Is(err, domain.NotFound) || domain.Is(err, domain.Erased) {
-		return "", nil
-	}
-	return address, err
-}
-
 func (w *Webhook) handle(ctx context.Context, entries []streams.Entry) (done int, err error) {
-	id := entries[0].Account
-	address, err := w.address(ctx, id)
-	if err != nil {
-		return 0, listen.Outage(err)
-	}
 	for i := range entries {
-		if err := w.tell(ctx, &entries[i], address); err != nil {
+		if err := w.tell(ctx, &entries[i]); err != nil {
 			return i, err
 		}
 	}
@@ -176,18 +156,8 @@ func (w *Webhook) handle(ctx context.Context, entries []streams.Entry) (done int
 }
 
 // tell sends the events of one transaction. Those that the receiver has taken are not sent again when a later one is.
-func (w *Webhook) tell(ctx context.Context, e *streams.Entry, address string) error {
-	var lost error
-	items, err := w.hook.Events.Items(feed.Place{Account: e.Account, Address: address, Stream: e.Stream, Seq: e.Seq, Tx: e.Tx}, e.Transaction, func(id domain.AccountID) string {
-		found, err := w.address(ctx, id)
-		if err != nil {
-			lost = err
-		}
-		return found
-	})
-	if err == nil && lost != nil {
-		err = listen.Outage(lost)
-	}
+func (w *Webhook) tell(ctx context.Context, e *streams.Entry) error {
+	items, err := w.hook.Source.Items(ctx, e)
 	if err != nil {
 		return err
 	}

@@ -54,12 +54,8 @@ func open(t *testing.T, change func(*Hook)) (*receiver, *Webhook) {
 	if change != nil {
 		change(&h)
 	}
-	w, err := New(h, Config{Now: r.clock, Address: func(_ context.Context, id domain.AccountID) (string, error) {
-		if id == "gone" {
-			return "", domain.Errorf(domain.NotFound, "gone")
-		}
-		return string(id) + "@example.org", nil
-	}})
+	h.Source.Address = func(_ context.Context, id domain.AccountID) (string, error) { return string(id) + "@example.org", nil }
+	w, err := New(h, Config{Now: r.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +139,7 @@ func entry(tx domain.Tx, events ...event.Event) streams.Entry {
 }
 
 func TestEventsAreSentInOrderAndSigned(t *testing.T) {
-	r, w := open(t, func(h *Hook) { h.Events.Kinds = []string{"Mailbox*"} })
+	r, w := open(t, func(h *Hook) { h.Source.Events.Kinds = []string{"Mailbox*"} })
 	two := entry(2, &event.MailboxCreated{Mailbox: 2, Name: "a"}, &event.KeywordCreated{Name: "x"}, &event.MailboxDeleted{Mailbox: 2})
 	if done, err := w.handle(t.Context(), []streams.Entry{entry(1), two}); done != 2 || err != nil {
 		t.Fatal(done, err)
@@ -304,7 +300,7 @@ func TestWhatIsWrongWithAHook(t *testing.T) {
 		"needs 24":          func(h *Hook) { h.Secret = file },
 		"no such file":      func(h *Hook) { h.Secret += "s" },
 		"its URL is none":   func(h *Hook) { h.URL = "ftp://s3cret" },
-		"no event is named": func(h *Hook) { h.Events.Kinds = []string{"Nothing"} },
+		"no event is named": func(h *Hook) { h.Source.Events.Kinds = []string{"Nothing"} },
 	} {
 		h := good()
 		change(&h)

@@ -63,7 +63,7 @@ func (c *ConfigCheckCmd) Run(g *Globals, env *Env) error {
 	if _, err := compilePipeline(&loaded.Config.Pipeline); err != nil {
 		return usage("%w", err)
 	}
-	if _, err := makeWebhooks(&loaded.Config.Listeners, webhook.Config{}); err != nil {
+	if _, err := makeWebhooks(&loaded.Config.Listeners, nil, webhook.Config{}); err != nil {
 		return usage("%w", err)
 	}
 	env.printf("The configuration is good.\n")

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
+	"slices"
+	"strings"
 
 	"github.com/streampost/streampost/adapters/export"
 	"github.com/streampost/streampost/adapters/learner"
+	"github.com/streampost/streampost/adapters/natsd"
 	"github.com/streampost/streampost/adapters/webadmin"
 	"github.com/streampost/streampost/adapters/webhook"
 	"github.com/streampost/streampost/domain"
@@ -13,22 +17,26 @@ import (
 	"github.com/streampost/streampost/ops/config"
 	"github.com/streampost/streampost/ops/lifecycle"
 	"github.com/streampost/streampost/projections/learning"
+	"github.com/streampost/streampost/projections/telling"
 	"github.com/streampost/streampost/streams/listen"
 )
 
+// addressBook gives the present address of an account.
+type addressBook = func(context.Context, domain.AccountID) (string, error)
+
 // makeWebhooks makes the webhooks of a configuration, and looks at the selection of the export. Errors: domain.Invalid.
-func makeWebhooks(cfg *config.Listeners, shared webhook.Config) (all []*webhook.Webhook, err error) {
+func makeWebhooks(cfg *config.Listeners, address addressBook, shared webhook.Config) (all []*webhook.Webhook, err error) {
 	for _, text := range cfg.Webhooks {
 		h, err := config.ParseWebhook(text)
 		if err != nil {
 			return nil, domain.Wrap(domain.Invalid, err, "read listeners.webhooks")
 		}
 		hook := webhook.Hook{
-			Name: h.Name, URL: h.URL, Secret: h.Secret, Timeout: h.Timeout, Attempts: h.Attempts, Private: h.Private, From: listen.New,
-			Events: feed.Selection{Kinds: h.Events, Accounts: h.Accounts, Domains: h.Domains, Content: h.Content},
+			Name: h.Name, URL: h.URL, Secret: h.Secret, Timeout: h.Timeout, Attempts: h.Attempts, Private: h.Private,
+			Source: telling.Source{Address: address, From: listen.New, Events: feed.Selection{Kinds: h.Events, Accounts: h.Accounts, Domains: h.Domains, Content: h.Content}},
 		}
 		if h.Beginning {
-			hook.From = listen.Beginning
+			hook.Source.From = listen.Beginning
 		}
 		if hook.Roots, err = trusted("listeners.webhooks", h.CA); err != nil {
 			return nil, err
@@ -88,14 +96,60 @@ func (c *core) startExport(ctx context.Context) error {
 		return nil
 	}
 	x, err := export.New(export.Config{
-		Directory: cfg.Directory, Size: int64(cfg.Size), Age: cfg.Age, From: from(cfg.From), Address: c.addressOf, Logger: c.log.With("part", "event export"), Count: c.metrics.Exported,
-		Events: feed.Selection{Kinds: cfg.Events, Accounts: cfg.Accounts, Domains: cfg.Domains, Content: cfg.Content},
+		Directory: cfg.Directory, Size: int64(cfg.Size), Age: cfg.Age, Logger: c.log.With("part", "event export"), Count: c.metrics.Exported,
+		Source: telling.Source{Address: c.addressOf, From: from(cfg.From), Events: feed.Selection{Kinds: cfg.Events, Accounts: cfg.Accounts, Domains: cfg.Domains, Content: cfg.Content}},
 	})
 	if err != nil {
 		return err
 	}
 	c.group.Start(lifecycle.Part{Name: "event export", Run: x.Run})
 	return c.patiently(ctx, func() error { return c.listeners.Add(ctx, x.Listener()) })
+}
+
+// startPublishing puts events into a stream of the operator's, where that is configured.
+func (c *core) startPublishing(ctx context.Context) error {
+	cfg := c.cfg.Listeners.Publish
+	if cfg.Stream == "" || c.directory == nil {
+		return nil
+	}
+	publish := natsd.FeedConfig{
+		Stream: cfg.Stream, Subject: cfg.Subject, Count: c.metrics.Published,
+		Source: telling.Source{Address: c.addressOf, From: from(cfg.From), Events: feed.Selection{Kinds: cfg.Events, Accounts: cfg.Accounts, Domains: cfg.Domains, Content: cfg.Content}},
+	}
+	if cfg.URL == "" {
+		if err := c.refuseOwnStream(ctx, cfg.Stream); err != nil {
+			return err
+		}
+		publish.Conn = c.conn
+	} else {
+		roots, err := trusted("listeners.publish.ca", cfg.CA)
+		if err != nil {
+			return err
+		}
+		publish.Other = &natsd.ExternalConfig{URL: cfg.URL, Credentials: cfg.Credentials, User: cfg.User, Password: cfg.Password.Reveal(), Logger: c.log.With("part", "event publishing")}
+		if roots != nil {
+			publish.Other.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		}
+	}
+	f, err := natsd.NewFeed(publish)
+	if err != nil {
+		return err
+	}
+	c.group.Start(lifecycle.Part{Name: "event publishing", Stop: f.Close})
+	return c.patiently(ctx, func() error { return c.listeners.Add(ctx, f.Listener()) })
+}
+
+// refuseOwnStream keeps events out of the server's own streams, which would take them for their own entries.
+func (c *core) refuseOwnStream(ctx context.Context, name string) error {
+	js := c.streams.JetStream()
+	s, err := js.Stream(ctx, name)
+	if err != nil { // It may come later.
+		return nil
+	}
+	if strings.HasPrefix(s.CachedInfo().Config.Description, "Streampost") || slices.Contains(c.streams.Streams(), name) || strings.HasPrefix(name, "KV_") || strings.HasPrefix(name, "OBJ_") {
+		return domain.Errorf(domain.Invalid, "listeners.publish.stream: %s is one of the server's own", name)
+	}
+	return nil
 }
 
 // from is where a new listener begins.

@@ -37,7 +37,7 @@ func (c *core) openListeners(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	c.webhooks, err = makeWebhooks(&c.cfg.Listeners, webhook.Config{Address: c.addressOf, Logger: c.log.With("part", "webhooks"), Count: c.metrics.Posted})
+	c.webhooks, err = makeWebhooks(&c.cfg.Listeners, c.addressOf, webhook.Config{Logger: c.log.With("part", "webhooks"), Count: c.metrics.Posted})
 	if c.inspecting { // what is wrong with a webhook is nothing to whoever only looks
 		return nil
 	}
@@ -49,7 +49,7 @@ func (c *core) openListeners(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, start := range []func(context.Context) error{c.startWarnings, c.startWebhooks, c.startLearning, c.startExport} {
+	for _, start := range []func(context.Context) error{c.startWarnings, c.startWebhooks, c.startLearning, c.startExport, c.startPublishing} {
 		if err := start(ctx); err != nil {
 			return err
 		}

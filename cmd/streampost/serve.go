@@ -55,7 +55,7 @@ func (c *ServeCmd) Run(g *Globals, env *Env) error {
 	if _, err := compilePipeline(&cfg.Pipeline); err != nil {
 		return usage("%w", err)
 	}
-	if _, err := makeWebhooks(&cfg.Listeners, webhook.Config{}); err != nil {
+	if _, err := makeWebhooks(&cfg.Listeners, nil, webhook.Config{}); err != nil {
 		return usage("%w", err)
 	}
 	log, err := logging.New(env.Stderr, cfg.Logging.Format, cfg.Logging.Level)

@@ -90,6 +90,7 @@ func Default() Config {
 		Listeners: Listeners{
 			Learning: Learning{Kind: "rspamd", Message: 4 << 20, Time: 30 * time.Second, From: "now"},
 			Export:   Export{From: "beginning", Size: 64 << 20, Age: 24 * time.Hour},
+			Publish:  Publish{From: "beginning"},
 		},
 		POP3: POP3{
 			Listen:              []string{"127.0.0.1:1110"},

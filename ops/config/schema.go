@@ -893,6 +893,8 @@ type Listeners struct {
 	Learning Learning `yaml:"learning"`
 	// Files of events.
 	Export Export `yaml:"export"`
+	// A stream of events in NATS.
+	Publish Publish `yaml:"publish"`
 }
 
 // Learning has a spam filter learn from what users move into their mailbox for junk and out of it, file there by APPEND, or flag with $Junk and $NotJunk. What the
@@ -934,4 +936,33 @@ type Export struct {
 	Size Size `yaml:"size"`
 	// Age at which a file is full, if anything is in it.
 	Age time.Duration `yaml:"age"`
+}
+
+// Publish puts events into a JetStream stream of yours: a JSON object a message, on the subject SUBJECT.ACCOUNT.EVENT, with its id as Nats-Msg-Id. Messages'
+// headers and text are not among it.
+type Publish struct {
+	// The stream, which has to be there and to take `SUBJECT.>`. Empty means that nothing is published.
+	Stream string `yaml:"stream"`
+	// What subjects begin with.
+	Subject string `yaml:"subject"`
+	// The URL of the NATS that has the stream, if it is not the one that keeps the log.
+	URL string `yaml:"url"`
+	// A NATS credentials file for it.
+	Credentials string `yaml:"credentials"`
+	// The user for it.
+	User string `yaml:"user"`
+	// That user's password.
+	Password Secret `yaml:"password"`
+	// A PEM file with the authorities that may sign its certificate. Empty means those of the operating system.
+	CA string `yaml:"ca"`
+	// Names of events, or patterns with asterisks: MessageAdded, Mailbox*. An empty list means all.
+	Events []string `yaml:"events"`
+	// Ids or addresses of accounts whose events are published, beside those of domains. With both empty it is everybody's.
+	Accounts []string `yaml:"accounts"`
+	// Domains whose accounts' events are published.
+	Domains []string `yaml:"domains"`
+	// Also publish what messages, scripts, vacations and annotations say.
+	Content bool `yaml:"content"`
+	// Where it begins when it is new: with all that ever happened, or with what happens from now on.
+	From string `yaml:"from" enum:"beginning,now"`
 }

@@ -119,5 +119,13 @@ func (l *Listeners) check() (errs []error) {
 			errs = append(errs, errors.New("listeners.export: size is at least 64KiB, and age at least 1s"))
 		}
 	}
+	if p := l.Publish; p.Stream != "" {
+		if p.Subject == "" || strings.ContainsAny(p.Subject, " \t\r\n*>") || strings.HasPrefix(p.Subject, ".") || strings.HasSuffix(p.Subject, ".") || strings.HasPrefix(p.Subject, "$") {
+			errs = append(errs, errors.New("listeners.publish.subject is no subject such as mail.events"))
+		}
+		if strings.ContainsAny(p.Stream, " \t\r\n.*>/\\") {
+			errs = append(errs, fmt.Errorf("listeners.publish.stream: %q is not the name of a stream", p.Stream))
+		}
+	}
 	return errs
 }

@@ -36,8 +36,8 @@ func TestWebhooks(t *testing.T) {
 	if _, err := ParseWebhook("crm http://127.0.0.1:9 secret=/x private"); err != nil {
 		t.Error(err)
 	}
-	l := Listeners{Webhooks: []string{"a https://x secret=/x", "a https://y secret=/x"}, Learning: Learning{URL: "x"}, Export: Export{Directory: "x"}}
-	if errs := l.check(); len(errs) != 5 {
+	l := Listeners{Webhooks: []string{"a https://x secret=/x", "a https://y secret=/x"}, Learning: Learning{URL: "x"}, Export: Export{Directory: "x"}, Publish: Publish{Stream: "a.b", Subject: "mail.>"}}
+	if errs := l.check(); len(errs) != 7 {
 		t.Errorf("%q", errs)
 	}
 }

@@ -14,3 +14,6 @@ func (m *Metrics) Learnt(verdict, outcome string) {
 
 // Exported counts events that were written into files.
 func (m *Metrics) Exported(events int) { m.exported.WithLabelValues().Add(float64(events)) }
+
+// Published counts an event that was put into a stream of the operator's.
+func (m *Metrics) Published() { m.published.WithLabelValues().Inc() }

@@ -55,6 +55,7 @@ func TestAllMetricsAreServed(t *testing.T) {
 	m.Posted("crm", "sent", time.Second)
 	m.Learnt("spam", "learnt")
 	m.Exported(2)
+	m.Published()
 	m.Sieve("filed", 3, time.Second)
 	m.Processed("park")
 	m.StepCalled("scan", "answered", time.Second)
