@@ -170,10 +170,10 @@ func (w *Webhook) tell(ctx context.Context, e *streams.Entry) error {
 		if err != nil {
 			return domain.Wrap(domain.Internal, err, "write an event")
 		}
-		if err := w.ready(); err != nil {
-			return err
+		if err = w.ready(); err == nil {
+			err = w.post(ctx, items[i].ID, body)
 		}
-		if err := w.post(ctx, items[i].ID, body); err != nil {
+		if err != nil {
 			w.note(e.Account, part{e.Tx, items[i].Index})
 			return err
 		}
