@@ -15,8 +15,10 @@ import (
 func TestAddresses(t *testing.T) {
 	var err error
 	s := Source{
-		Events:  feed.Selection{Domains: []string{"example.org"}},
-		Address: func(_ context.Context, id domain.AccountID) (string, error) { return map[bool]string{true: string(id) + "@example.org"}[err == nil], err },
+		Events: feed.Selection{Domains: []string{"example.org"}},
+		Address: func(_ context.Context, id domain.AccountID) (string, error) {
+			return map[bool]string{true: string(id) + "@example.org"}[err == nil], err
+		},
 	}
 	entries := []streams.Entry{
 		{Account: "alice", Tx: 1, Transaction: &event.Transaction{Events: []event.Event{&event.MailboxCreated{Name: "x"}}}},
