@@ -29,6 +29,7 @@ type Backend struct {
 	Snapshots Snapshots
 	Vault     Vault
 	Listeners Listeners
+	Webhooks  Webhooks
 	Queue     func() Queue    // nil, or gives nil, while it cannot be read
 	Parked    func() Parked   // likewise
 	Pipeline  func() Pipeline // likewise

@@ -111,6 +111,7 @@ var wildcards = map[string]string{
 	"message":    "The id of an entry of the queue, as the list gives it",
 	"name":       "The name of the app password",
 	"listener":   "The listener's id, such as opensearch-1",
+	"webhook":    "The webhook's name in the configuration",
 	"projection": "The projection's name",
 	"repository": "The name of a repository of parked mail, such as error",
 	"key":        "The key of a parked message, as the list gives it",

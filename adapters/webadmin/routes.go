@@ -29,7 +29,7 @@ type Route struct {
 type Query struct{ Name, About string }
 
 // Routes is every route but /metrics.
-var Routes = slices.Concat(ourRoutes, replicaRoutes, promotionRoutes, aclRoutes, pastRoutes, snapshotRoutes, taskRoutes, jamesHealth, jamesDirectory, jamesMailboxes, jamesQuota, jamesVault, jamesRepairs, letterRoutes, queueRoutes, parkedRoutes, pipelineRoutes, nameRoutes, sieveRoutes, traceRoutes, vacationRoutes, mappingRoutes, jamesMappings)
+var Routes = slices.Concat(ourRoutes, replicaRoutes, promotionRoutes, aclRoutes, pastRoutes, snapshotRoutes, taskRoutes, jamesHealth, jamesDirectory, jamesMailboxes, jamesQuota, jamesVault, jamesRepairs, letterRoutes, webhookRoutes, queueRoutes, parkedRoutes, pipelineRoutes, nameRoutes, sieveRoutes, traceRoutes, vacationRoutes, mappingRoutes, jamesMappings)
 
 // ourRoutes are those below /v1, and two that supervisors know. {account} is an id or an address.
 var ourRoutes = []Route{

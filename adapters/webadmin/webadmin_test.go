@@ -312,7 +312,7 @@ func serve(t *testing.T, f *fake, limits webadmin.Limits) *httptest.Server {
 				}
 				return webadmin.RemovedNode{Node: node, Members: []string{"a"}, Copies: 3}, nil
 			},
-			Directory: f, Names: &keyring{}, Accounts: f, Log: log{f}, Views: views{f}, Tasks: f.tasks, Snapshots: kept{f}, Listeners: &letters{all: sampleLetters()}, Health: checks{f}, NewAccount: account.Limits{Messages: 1000},
+			Directory: f, Names: &keyring{}, Accounts: f, Log: log{f}, Views: views{f}, Tasks: f.tasks, Snapshots: kept{f}, Listeners: &letters{all: sampleLetters()}, Webhooks: hooks{}, Health: checks{f}, NewAccount: account.Limits{Messages: 1000},
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics\n") }),
 			Damaged: func(context.Context) string {
 				if f.damaged {

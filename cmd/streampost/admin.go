@@ -126,6 +126,7 @@ func (c *core) admin(token string, listeners func() []webadmin.Listener) (*webad
 			Snapshots:  snapshotsBackend{c},
 			Vault:      vaultBackend{c.keeper(), c},
 			Listeners:  c.listeners,
+			Webhooks:   webhooksBackend(c.webhooks),
 			Queue:      c.administered,
 			Parked:     c.parkedNow,
 			Pipeline:   c.pipelineNow,

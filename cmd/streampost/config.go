@@ -1,6 +1,10 @@
 package main
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+
+	"github.com/streampost/streampost/adapters/webhook"
+)
 
 // ConfigCmd prints and checks the configuration.
 type ConfigCmd struct {
@@ -57,6 +61,9 @@ func (c *ConfigCheckCmd) Run(g *Globals, env *Env) error {
 		}
 	}
 	if _, err := compilePipeline(&loaded.Config.Pipeline); err != nil {
+		return usage("%w", err)
+	}
+	if _, err := makeWebhooks(&loaded.Config.Listeners, nil, webhook.Config{}); err != nil {
 		return usage("%w", err)
 	}
 	env.printf("The configuration is good.\n")

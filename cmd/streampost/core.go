@@ -18,6 +18,7 @@ import (
 	"github.com/streampost/streampost/adapters/opensearch"
 	"github.com/streampost/streampost/adapters/sqlview"
 	"github.com/streampost/streampost/adapters/sqlview/postgres"
+	"github.com/streampost/streampost/adapters/webhook"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/batv"
 	domainsearch "github.com/streampost/streampost/domain/search"
@@ -98,6 +99,7 @@ type core struct {
 	directory  *door.Directory
 	tasks      *worker.Worker
 	listeners  *listen.Listeners
+	webhooks   []*webhook.Webhook
 	tracing    *streamtrace.Log      // nil where nothing is traced
 	mailroom   mailroom              // of mail for other servers
 	batv       batv.Secret           // likewise, of marks of what users send

@@ -11,6 +11,7 @@ import (
 	"github.com/streampost/streampost/adapters/imap"
 	"github.com/streampost/streampost/adapters/opensearch"
 	"github.com/streampost/streampost/adapters/webadmin"
+	"github.com/streampost/streampost/adapters/webhook"
 	"github.com/streampost/streampost/domain"
 	"github.com/streampost/streampost/domain/account"
 	"github.com/streampost/streampost/domain/search"
@@ -36,16 +37,22 @@ func (c *core) openListeners(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if c.inspecting {
+	c.webhooks, err = makeWebhooks(&c.cfg.Listeners, c.addressOf, webhook.Config{Logger: c.log.With("part", "webhooks"), Count: c.metrics.Posted})
+	if c.inspecting { // what is wrong with a webhook is nothing to whoever only looks
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if c.extracts != nil {
 		if err := c.startExtractor(); err != nil {
 			return err
 		}
 	}
-	if err := c.startWarnings(ctx); err != nil {
-		return err
+	for _, start := range []func(context.Context) error{c.startWarnings, c.startWebhooks, c.startLearning, c.startExport, c.startPublishing} {
+		if err := start(ctx); err != nil {
+			return err
+		}
 	}
 	if c.cluster != nil {
 		c.group.Start(lifecycle.Part{Name: "OpenSearch", Run: c.cluster.Run})

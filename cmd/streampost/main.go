@@ -51,6 +51,7 @@ type CLI struct {
 	Sieve      SieveCmd      `cmd:"" help:"Manage the scripts by which users filter their mail."`
 	Deadletter DeadletterCmd `cmd:"" help:"Look after what listeners could not handle."`
 	Listener   ListenerCmd   `cmd:"" help:"List and remove listeners."`
+	Webhook    WebhookCmd    `cmd:"" help:"List and test webhooks."`
 	Vault      VaultCmd      `cmd:"" help:"Look after deleted messages."`
 	Blob       BlobCmd       `cmd:"" help:"Look after the stored octets of messages."`
 	Keys       KeysCmd       `cmd:"" help:"Manage the master key."`

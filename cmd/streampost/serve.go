@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/streampost/streampost/adapters/webhook"
 	"github.com/streampost/streampost/ops/config"
 	"github.com/streampost/streampost/ops/logging"
 )
@@ -52,6 +53,9 @@ func (c *ServeCmd) Run(g *Globals, env *Env) error {
 	}
 	cfg := &loaded.Config
 	if _, err := compilePipeline(&cfg.Pipeline); err != nil {
+		return usage("%w", err)
+	}
+	if _, err := makeWebhooks(&cfg.Listeners, nil, webhook.Config{}); err != nil {
 		return usage("%w", err)
 	}
 	log, err := logging.New(env.Stderr, cfg.Logging.Format, cfg.Logging.Level)

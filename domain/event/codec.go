@@ -3,7 +3,9 @@ package event
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -79,6 +81,21 @@ var numbers = func() map[reflect.Type]uint32 {
 
 // Name gives an event's type name, as transaction.proto spells it.
 func Name(e Event) string { return reflect.TypeOf(e).Elem().Name() }
+
+// Names lists the names of the events of accounts and of the directory, in the order of their numbers.
+func Names() []string { return namesBetween(1, 199) }
+
+// DirectoryNames lists those of the directory alone.
+func DirectoryNames() []string { return namesBetween(100, 199) }
+
+func namesBetween(first, last uint32) (names []string) {
+	for _, n := range slices.Sorted(maps.Keys(kinds)) {
+		if n >= first && n <= last {
+			names = append(names, Name(kinds[n]()))
+		}
+	}
+	return names
+}
 
 // Marshal encodes a transaction.
 func Marshal(t *Transaction) []byte {

@@ -28,7 +28,7 @@ func (c *Config) Check() error {
 				bad("%s is the mask that config print shows, not the secret", f.Key)
 			}
 		case []string:
-			if strings.Contains(f.Key, "listen") {
+			if strings.Contains(f.Key[strings.LastIndexByte(f.Key, '.')+1:], "listen") {
 				for _, address := range v {
 					if err := checkAddress(address, c.PortOffset); err != nil {
 						bad("%s: %w", f.Key, err)
@@ -86,6 +86,7 @@ func (c *Config) Check() error {
 		bad("postmaster: %q is not an address such as admin@example.org", c.Postmaster)
 	}
 	errs = append(errs, c.Outbound.check()...)
+	errs = append(errs, c.Listeners.check()...)
 	if p := c.Pipeline; p.Visits < 1 || p.Parallel < 1 || p.CallTime < time.Second || p.CallTime > 10*time.Minute {
 		bad("pipeline: visits and parallel are at least 1, and call_time 1s to 10m")
 	}

@@ -87,6 +87,11 @@ func Default() Config {
 			RetryFirst: 2 * time.Minute, RetryMost: 2 * time.Hour, WarnAfter: 4 * time.Hour, ExpireAfter: 5 * 24 * time.Hour,
 		},
 		Pipeline: Pipeline{Visits: 30, Parallel: 16, CallTime: time.Minute, KeepDead: 30 * 24 * time.Hour},
+		Listeners: Listeners{
+			Learning: Learning{Kind: "rspamd", Message: 4 << 20, Time: 30 * time.Second, From: "now"},
+			Export:   Export{From: "beginning", Size: 64 << 20, Age: 24 * time.Hour},
+			Publish:  Publish{From: "beginning"},
+		},
 		POP3: POP3{
 			Listen:              []string{"127.0.0.1:1110"},
 			ListenTLS:           []string{"127.0.0.1:1995"},

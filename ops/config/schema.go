@@ -38,6 +38,7 @@ type Config struct {
 	LMTP       LMTP       `yaml:"lmtp"`
 	Outbound   Outbound   `yaml:"outbound"`
 	Pipeline   Pipeline   `yaml:"pipeline"`
+	Listeners  Listeners  `yaml:"listeners"`
 	POP3       POP3       `yaml:"pop3"`
 
 	ManageSieve ManageSieve `yaml:"managesieve"`
@@ -879,4 +880,92 @@ type AdminLimits struct {
 	RequestTime time.Duration `yaml:"request_time"`
 	// How long a connection may stay open without a request.
 	IdleTime time.Duration `yaml:"idle_time"`
+}
+
+// Listeners are what the server does for other systems when something happens to an account. They read the log in their own time: none of them delays mail,
+// and what one cannot do becomes a dead letter. A listener that is not configured any more keeps its place in the log for its return, until `listener remove`
+// leaves nothing of it behind. See docs/operator.md, "Telling other systems".
+type Listeners struct {
+	// HTTP receivers of events, such as `crm https://hooks.example.org/mail secret=/etc/streampost/crm.secret event=Message* domain=example.org`: a name, a URL,
+	// a file with a secret a line, all of which sign (Standard Webhooks), and what else is wanted: `event=` with a name or a pattern, `account=` and `domain=`, each
+	// as often as needed; `from=beginning` to begin with all that ever happened; `timeout=10s`; `attempts=14`, after which an event becomes a dead letter;
+	// `ca=` and a PEM file; `private` to let the URL lead to this machine or a private network; `content` to send also what messages, scripts, vacations and
+	// annotations say.
+	Webhooks []string `yaml:"webhooks"`
+	// Spam filters that learn from users.
+	Learning Learning `yaml:"learning"`
+	// Files of events.
+	Export Export `yaml:"export"`
+	// A stream of events in NATS.
+	Publish Publish `yaml:"publish"`
+}
+
+// Learning has a spam filter learn from what users move into their mailbox for junk and out of it, file there by APPEND, or flag with $Junk and $NotJunk. What the
+// server files itself is not learnt, and neither is what goes from there into the trash. Such messages are sent there as they are.
+type Learning struct {
+	// The URL of what learns: of rspamd its controller, such as http://127.0.0.1:11334. Empty means that nothing is learnt.
+	URL string `yaml:"url"`
+	// How it is spoken to: rspamd is its /learnspam and /learnham; http is one POST of message/rfc822 to the URL, with Streampost-Learn: spam or ham.
+	Kind string `yaml:"kind" enum:"rspamd,http"`
+	// The controller's password, or a bearer token for http.
+	Password Secret `yaml:"password"`
+	// A PEM file with the authorities that may sign the server's certificate. Empty means those of the operating system.
+	CA string `yaml:"ca"`
+	// How large a message may be. Larger ones are not learnt.
+	Message Size `yaml:"message"`
+	// How long one message may take.
+	Time time.Duration `yaml:"time"`
+	// Where it begins when it is new: with what users do from now on, or with all that they ever did.
+	From string `yaml:"from" enum:"now,beginning"`
+}
+
+// Export writes events into files for other systems: a JSON object a line, an event a line, each once, and each on disk before the next of its account. Messages'
+// headers and text are not among it.
+type Export struct {
+	// The directory of the files, for one node alone. They are named for the time at which they were begun, events-TIME.ndjson; the one that is being written has
+	// .part behind that. Nobody removes them but you. Empty means none.
+	Directory string `yaml:"directory"`
+	// Names of events, or patterns with asterisks: MessageAdded, Mailbox*. An empty list means all.
+	Events []string `yaml:"events"`
+	// Ids or addresses of accounts whose events are written, beside those of domains. With both empty it is everybody's.
+	Accounts []string `yaml:"accounts"`
+	// Domains whose accounts' events are written.
+	Domains []string `yaml:"domains"`
+	// Also write what messages, scripts, vacations and annotations say.
+	Content bool `yaml:"content"`
+	// Where it begins when it is new: with all that ever happened, or with what happens from now on.
+	From string `yaml:"from" enum:"beginning,now"`
+	// Octets after which a file is full.
+	Size Size `yaml:"size"`
+	// Age at which a file is full, if anything is in it.
+	Age time.Duration `yaml:"age"`
+}
+
+// Publish puts events into a JetStream stream of yours: a JSON object a message, on the subject SUBJECT.ACCOUNT.EVENT, with its id as Nats-Msg-Id. Messages'
+// headers and text are not among it.
+type Publish struct {
+	// The stream, which has to be there and to take `SUBJECT.>`. Empty means that nothing is published.
+	Stream string `yaml:"stream"`
+	// What subjects begin with.
+	Subject string `yaml:"subject"`
+	// The URL of the NATS that has the stream, if it is not the one that keeps the log.
+	URL string `yaml:"url"`
+	// A NATS credentials file for it.
+	Credentials string `yaml:"credentials"`
+	// The user for it.
+	User string `yaml:"user"`
+	// That user's password.
+	Password Secret `yaml:"password"`
+	// A PEM file with the authorities that may sign its certificate. Empty means those of the operating system.
+	CA string `yaml:"ca"`
+	// Names of events, or patterns with asterisks: MessageAdded, Mailbox*. An empty list means all.
+	Events []string `yaml:"events"`
+	// Ids or addresses of accounts whose events are published, beside those of domains. With both empty it is everybody's.
+	Accounts []string `yaml:"accounts"`
+	// Domains whose accounts' events are published.
+	Domains []string `yaml:"domains"`
+	// Also publish what messages, scripts, vacations and annotations say.
+	Content bool `yaml:"content"`
+	// Where it begins when it is new: with all that ever happened, or with what happens from now on.
+	From string `yaml:"from" enum:"beginning,now"`
 }

@@ -44,6 +44,9 @@ type Metrics struct {
 
 	greylisted    *prometheus.CounterVec
 	milterSeconds *prometheus.HistogramVec
+
+	webhookPosts                    *prometheus.HistogramVec
+	spamLearnt, exported, published *prometheus.CounterVec
 }
 
 // New makes all metrics at zero.
@@ -80,6 +83,8 @@ func New() *Metrics {
 	m.verified, m.decided, m.signed = counter(mailVerified), counter(mailDecided), counter(mailSigned)
 	m.sieveRuns, m.sieveSteps = histogram(sieveRuns, times), histogram(sieveSteps, prometheus.ExponentialBuckets(1, 4, 10))
 	m.snapshotBytes, m.snapshots = counter(snapshotBytes), histogram(snapshotMade, prometheus.ExponentialBuckets(0.01, 6, 9))
+	m.webhookPosts, m.spamLearnt, m.exported = histogram(webhookPosts, times), counter(spamLearnt), counter(exported)
+	m.published = counter(published)
 	m.roundAppends = histogram(roundAppends, prometheus.ExponentialBuckets(1, 2, 11)) // 1 to 1024
 	return m
 }

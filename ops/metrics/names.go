@@ -96,6 +96,10 @@ var (
 	listenerDead  = Desc{"streampost_listener_dead_letters_total", "counter", []string{"listener"}, "Entries that it gave up."}
 	listenerUp    = Desc{"streampost_listener_up", "gauge", []string{"listener"}, "1 while it works, 0 while what it feeds is away."}
 	deadLetters   = Desc{"streampost_dead_letters", "gauge", []string{"listener"}, "Dead letters that wait for an operator; see deadletter list."}
+	webhookPosts  = Desc{"streampost_webhook_seconds", "histogram", []string{"webhook", "outcome"}, "Time that a webhook's receiver took for an event; outcome is sent, refused, failed (there was no answer), patience (it wants to be left alone for a while) or gone (it wants nothing any more)."}
+	spamLearnt    = Desc{"streampost_spam_learning_total", "counter", []string{"verdict", "outcome"}, "Messages from which the spam filter was to learn what their users think of them; verdict is spam or ham, outcome is learnt, known (the filter had learnt it, or does not want it), large, away (the message is not there any more) or failed."}
+	exported      = Desc{"streampost_export_events_total", "counter", nil, "Events that were written into files for other systems."}
+	published     = Desc{"streampost_publish_events_total", "counter", nil, "Events that were put into a stream of NATS for other systems."}
 	clusterDocs   = Desc{"streampost_opensearch_documents_total", "counter", []string{"outcome"}, "Documents sent to OpenSearch; outcome is written, repeated (it was there already) or stub (it stands for a message that cannot be indexed)."}
 	clusterAsked  = Desc{"streampost_opensearch_queries_total", "counter", []string{"outcome"}, "Searches that asked OpenSearch; outcome is answered, open (its index is not whole yet) or failed."}
 	blobRecords   = Desc{"streampost_blob_records_total", "counter", nil, "Small messages stored in segments."}
@@ -172,7 +176,7 @@ func All() []Desc {
 		cacheOpened, cacheEvicted, cacheDamaged, cacheEntries, cacheBytes, s3Requests,
 		searchDocs, searchBytes, searchPartial, searchMissing, searchAsked, extractFiles, extractBytes, extractRefuse, extractWait, extractUp,
 		snapshotMade, snapshotBytes, hydrations, archiveLag, archiveLate, archiveParts, archiveBytes, archiveKeys, archiveFails, logRecalled, diskFree, sieveRuns, sieveSteps,
-		listenerLag, listenerDone, listenerRetry, listenerDead, listenerUp, deadLetters, clusterDocs, clusterAsked,
+		listenerLag, listenerDone, listenerRetry, listenerDead, listenerUp, deadLetters, webhookPosts, spamLearnt, exported, published, clusterDocs, clusterAsked,
 		queueSize, queueOctets, queueAge, queueDomains, queueResting, queueUp, queueBytes, queueAttempts, queueReports, queueDropped, parkedSize, parkedOctets, parkedAge, spoolSize, spoolAge, processed, stepCalls, mailLoops, outSessions, outReused, outFailed, outPolicies, outSecurity, outReports, quotaWarnings, traceDropped, outResting,
 		mailVerified, mailDecided, mailSigned, listsAsked, clientsNamed, greylisted, gateRefused, milterSeconds,
 	}
